@@ -1,0 +1,97 @@
+"""What a builder accepts: the ``Source`` protocol, and the kinds of fields that its samples have.
+
+The concrete sources (folders, tar files, Hugging Face...) live in slipstream-loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from slipstream_cache.layout import Codec, Condition
+
+FieldKind = Literal["dense", "ragged", "image"]
+RaggedContent = Literal["bytes", "str", "json"]
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """How one field is stored, and what reading it gives back."""
+
+    kind: FieldKind
+    """``dense``: one .npy; ``ragged``: payloads of varying length; ``image``: encoded images."""
+    dtype: str | None = None
+    """Dense only: NumPy dtype string with byte order, such as ``"<i8"``."""
+    shape: tuple[int, ...] = ()
+    """Dense only: shape of one sample's value."""
+    content: RaggedContent | None = None
+    """Ragged only: what the payload holds."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Indexable samples with a stable order and a name for their content.
+
+    ``source[i]`` must be safe to call from several threads at once. It returns a new mapping of
+    field name to value: an image as ``bytes`` of an image file; numbers, NumPy scalars and arrays;
+    ``bytes``, ``str``; lists, dicts and None as JSON values.
+    """
+
+    @property
+    def uri(self) -> str:
+        """Where the samples come from, for people (a path or URL without credentials)."""
+
+    @property
+    def kind(self) -> str:
+        """Kind of source, such as ``"imagefolder"``."""
+
+    @property
+    def field_types(self) -> Mapping[str, FieldSpec]:
+        """The fields of every sample, in order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
+
+    def fingerprint(self) -> str:
+        """Hexadecimal hash of the content; equal for equal data at another path or on another day."""
+
+    def describe(self, index: int, /) -> str:
+        """Name sample ``index`` for a message, such as its path inside the source."""
+
+
+@dataclass(frozen=True)
+class StorageOptions:
+    """The options that decide what a cache holds, and so, with the fingerprint, its key."""
+
+    max_size: int | None = None
+    """Longer side in pixels above which images are shrunk and stored again; None keeps the bytes."""
+    quality: int = 100
+    """JPEG quality of images that are stored again (4:4:4)."""
+    codec: Literal["jpeg", "yuv420", "rgb"] = "jpeg"
+    """Codec of images that are stored again."""
+    fields: tuple[str, ...] | None = None
+    """The fields to store; None stores all."""
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image in the form in which it is stored."""
+
+    payload: bytes
+    height: int
+    """Pixels, as stored (before EXIF orientation)."""
+    width: int
+    codec: Codec
+    orientation: int = 0
+    condition: Condition = Condition.SOUND
+    flags: int = 0
+    """Bits of ``ImageFlag``."""
+    problem: str | None = None
+    """Why the condition is not SOUND, for the build's report."""
+
+
+Transcode = Callable[[bytes, StorageOptions], StoredImage]
+"""Turns the bytes of an image file that is not a plain JPEG into what is stored; it never raises for
+bad image data but returns condition DAMAGED or UNREADABLE with the bytes unchanged."""

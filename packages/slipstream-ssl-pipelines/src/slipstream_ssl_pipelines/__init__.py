@@ -1,0 +1,1 @@
+"""Presets and transforms for self-supervised learning."""

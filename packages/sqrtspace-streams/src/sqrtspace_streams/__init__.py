@@ -1,0 +1,1 @@
+"""Long array pipelines in small, constant memory."""
