@@ -23,7 +23,7 @@ MAX_PART_BYTES: Final = 1 << 30
 """A part is closed when its payload files together have reached this many bytes."""
 
 PAYLOAD_PADDING_BYTES: Final = 64
-"""Zero bytes after the last payload of an image file: vector kernels may read past a payload's end."""
+"""Zero bytes after the last payload of an image file: vector kernels may read past its end."""
 
 
 class Codec(IntEnum):

@@ -55,7 +55,7 @@ class Source(Protocol):
     def __getitem__(self, index: int, /) -> Mapping[str, Any]: ...
 
     def fingerprint(self) -> str:
-        """Hexadecimal hash of the content; equal for equal data at another path or on another day."""
+        """Hexadecimal hash of the content; equal for equal data at another path or another day."""
 
     def describe(self, index: int, /) -> str:
         """Name sample ``index`` for a message, such as its path inside the source."""
@@ -66,7 +66,7 @@ class StorageOptions:
     """The options that decide what a cache holds, and so, with the fingerprint, its key."""
 
     max_size: int | None = None
-    """Longer side in pixels above which images are shrunk and stored again; None keeps the bytes."""
+    """Longer side in pixels above which images are shrunk and stored again; None: never."""
     quality: int = 100
     """JPEG quality of images that are stored again (4:4:4)."""
     codec: Literal["jpeg", "yuv420", "rgb"] = "jpeg"
@@ -93,5 +93,5 @@ class StoredImage:
 
 
 Transcode = Callable[[bytes, StorageOptions], StoredImage]
-"""Turns the bytes of an image file that is not a plain JPEG into what is stored; it never raises for
-bad image data but returns condition DAMAGED or UNREADABLE with the bytes unchanged."""
+"""Turns the bytes of an image file that is not a plain JPEG into what is stored; it never raises
+for bad image data but returns condition DAMAGED or UNREADABLE with the bytes unchanged."""

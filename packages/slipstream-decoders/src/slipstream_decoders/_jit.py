@@ -1,8 +1,8 @@
 """The only door to numba: ``kernel`` compiles a function and keeps the machine code on disk.
 
 numba notices an edit of the file that holds a kernel, but not of the files whose functions it
-inlines. So the machine code lives in a directory named after everything that it depends on: all kernel
-sources, numba's and llvmlite's versions, and the processor. slipstream-cache and
+inlines. So the machine code lives in a directory named after everything that it depends on: all
+kernel sources, numba's and llvmlite's versions, and the processor. slipstream-cache and
 slipstream-decoders each have this same file: two copies are cheaper than a package between them.
 """
 
@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import llvmlite
 import numba
@@ -24,6 +24,7 @@ from llvmlite import binding
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DIRECTORY_VARIABLE = "SLIPSTREAM_KERNEL_CACHE"
 _lock = threading.Lock()
+_config: Any = numba.config
 
 
 def _user_cache_directory() -> Path:
@@ -44,8 +45,8 @@ def _digest() -> str:
     for path in [Path(__file__), *sorted((package / "_kernels").rglob("*.py"))]:
         hasher.update(path.relative_to(package).as_posix().encode())
         hasher.update(path.read_bytes())
-    features = numba.config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
-    processor = numba.config.CPU_NAME or binding.get_host_cpu_name()
+    features = _config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
+    processor = _config.CPU_NAME or binding.get_host_cpu_name()
     for text in (numba.__version__, llvmlite.__version__, processor, features):
         hasher.update(f"\0{text}".encode())
     return hasher.hexdigest()[:16]
@@ -80,16 +81,15 @@ def kernel(function: _Function) -> _Function:
         The compiled function. It is compiled, or loaded from disk, at its first call.
     """
     with _lock:
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(_directory)
+        before = _config.CACHE_DIR
+        _config.CACHE_DIR = str(_directory)
         try:
-            compiled: _Function = numba.njit(
+            compiled = numba.njit(
                 nogil=True,
                 boundscheck=False,
                 error_model="numpy",
-                fastmath={"contract", "nsz"},
                 cache=True,
             )(function)
         finally:
-            numba.config.CACHE_DIR = before
-    return compiled
+            _config.CACHE_DIR = before
+    return cast(_Function, compiled)
