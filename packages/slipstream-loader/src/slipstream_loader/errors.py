@@ -1,0 +1,82 @@
+"""What can go wrong between a source of samples and a batch.
+
+::
+
+    LoaderError (RuntimeError)
+    ├── SourceError (ValueError)               the source cannot be opened or read
+    │   └── EmptyDatasetError                  the source opened, but it has no samples
+    ├── DatasetArgumentError (TypeError)       not exactly one source was given to a data set
+    ├── ImageDecodeError (ValueError)          an image is damaged or is no image
+    └── StageError                             a stage failed; names the stage, field and samples
+
+Each class is also a kind of the builtin in brackets, so callers can catch it without this import.
+Errors of the layers below (``slipstream_cache.errors``, ``slipstream_decoders.errors``) pass through
+unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_MAX_NAMED_SAMPLES = 8
+
+
+class LoaderError(RuntimeError):
+    """Base class of every error that this package raises itself."""
+
+
+class SourceError(LoaderError, ValueError):
+    """A source cannot be opened, cannot be read, or is of an unsupported kind."""
+
+
+class EmptyDatasetError(SourceError):
+    """A source opened, but it has no samples."""
+
+
+class DatasetArgumentError(LoaderError, TypeError):
+    """A data set was given no source, or more than one."""
+
+
+class ImageDecodeError(LoaderError, ValueError):
+    """The bytes of an image are damaged, or are not an image that can be read."""
+
+
+class StageError(LoaderError):
+    """A stage of a pipeline failed; the original error is its ``__cause__``.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    field : str or None
+        The field whose pipeline the stage belongs to; None for a stage of whole batches.
+    sample_ids : sequence of int
+        The samples that the stage was working on.
+    reason : str
+        What happened.
+    """
+
+    def __init__(
+        self, stage: str, field: str | None, sample_ids: Sequence[int], reason: str
+    ) -> None:
+        self.stage = stage
+        self.field = field
+        self.sample_ids = [int(sample_id) for sample_id in sample_ids]
+        self.reason = reason
+        place = f" of field {field!r}" if field is not None else ""
+        super().__init__(
+            f"stage {stage}{place} failed on {_name_samples(self.sample_ids)}: {reason}"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.stage, self.field, self.sample_ids, self.reason)
+
+
+def _name_samples(sample_ids: Sequence[int]) -> str:
+    named = ", ".join(str(sample_id) for sample_id in sample_ids[:_MAX_NAMED_SAMPLES])
+    if len(sample_ids) == 1:
+        return f"sample {named}"
+    if len(sample_ids) > _MAX_NAMED_SAMPLES:
+        return f"{len(sample_ids)} samples ({named}, ...)"
+    return f"samples {named}"
