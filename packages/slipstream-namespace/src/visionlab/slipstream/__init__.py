@@ -1,1 +1,114 @@
-"""slipstream"""
+"""Every public name of slipstream in one place, each loaded when it is first used.
+
+``visionlab.slipstream`` holds no code of its own: a name here is the same object as in the layer
+that makes it, and that layer is imported at the first use of the name. Where the layer is not
+installed, the ImportError says what to install. ``visionlab`` itself is an implicit namespace
+package, so that other distributions can put packages beside this one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from visionlab.slipstream._layers import require
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "BatchContext",
+    "CenterCrop",
+    "DecodeCenterCrop",
+    "DecodeOnly",
+    "DecodeRandomResizedCrop",
+    "DecodeResizeCrop",
+    "Decoder",
+    "FieldSpec",
+    "MultiCropPipeline",
+    "NamedCopies",
+    "Normalize",
+    "OptimizedCache",
+    "RandomResizedCrop",
+    "SampleCache",
+    "SlipstreamDataset",
+    "SlipstreamLoader",
+    "Source",
+    "Stage",
+    "StorageOptions",
+    "ToTorchImage",
+    "ValueIndex",
+    "build",
+    "write_index",
+]
+
+_LAYER_OF = {
+    "FieldSpec": "slipstream_cache",
+    "OptimizedCache": "slipstream_cache",
+    "SampleCache": "slipstream_cache",
+    "Source": "slipstream_cache",
+    "StorageOptions": "slipstream_cache",
+    "ValueIndex": "slipstream_cache",
+    "build": "slipstream_cache",
+    "write_index": "slipstream_cache",
+    "IMAGENET_MEAN": "slipstream_decoders",
+    "IMAGENET_STD": "slipstream_decoders",
+    "BatchContext": "slipstream_decoders",
+    "CenterCrop": "slipstream_decoders",
+    "DecodeCenterCrop": "slipstream_decoders",
+    "DecodeOnly": "slipstream_decoders",
+    "DecodeRandomResizedCrop": "slipstream_decoders",
+    "DecodeResizeCrop": "slipstream_decoders",
+    "Decoder": "slipstream_decoders",
+    "MultiCropPipeline": "slipstream_decoders",
+    "NamedCopies": "slipstream_decoders",
+    "Normalize": "slipstream_decoders",
+    "RandomResizedCrop": "slipstream_decoders",
+    "Stage": "slipstream_decoders",
+    "ToTorchImage": "slipstream_decoders",
+    "SlipstreamDataset": "slipstream_loader",
+    "SlipstreamLoader": "slipstream_loader",
+}
+_RENAMED = {"OptimizedCache": "SampleCache"}  # names of earlier versions
+
+if TYPE_CHECKING:
+    from slipstream_cache import (
+        FieldSpec,
+        SampleCache,
+        Source,
+        StorageOptions,
+        ValueIndex,
+        build,
+        write_index,
+    )
+    from slipstream_cache import SampleCache as OptimizedCache
+    from slipstream_decoders import (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        BatchContext,
+        CenterCrop,
+        DecodeCenterCrop,
+        DecodeOnly,
+        Decoder,
+        DecodeRandomResizedCrop,
+        DecodeResizeCrop,
+        MultiCropPipeline,
+        NamedCopies,
+        Normalize,
+        RandomResizedCrop,
+        Stage,
+        ToTorchImage,
+    )
+    from slipstream_loader import (
+        SlipstreamDataset,
+        SlipstreamLoader,
+    )
+else:  # out of sight of type checkers, which would take any misspelt name for one of ours
+
+    def __getattr__(name):
+        if name not in _LAYER_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(require(_LAYER_OF[name]), _RENAMED.get(name, name))
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -1,0 +1,3 @@
+"""A second spelling of ``visionlab.slipstream.cache``."""
+
+from visionlab.slipstream.cache import *

@@ -1,0 +1,3 @@
+"""A second spelling of ``visionlab.slipstream.decoders``."""
+
+from visionlab.slipstream.decoders import *

@@ -1,0 +1,3 @@
+"""A second spelling of ``visionlab.slipstream.pipelines``."""
+
+from visionlab.slipstream.pipelines import *

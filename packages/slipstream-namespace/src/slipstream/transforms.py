@@ -1,0 +1,3 @@
+"""A second spelling of ``visionlab.slipstream.transforms``."""
+
+from visionlab.slipstream.transforms import *

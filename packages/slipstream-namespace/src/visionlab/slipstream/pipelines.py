@@ -1,0 +1,6 @@
+"""Presets: every public name of ``slipstream_ssl_pipelines``."""
+
+from visionlab.slipstream import _layers
+
+_layers.require("slipstream_ssl_pipelines")
+from slipstream_ssl_pipelines import *
