@@ -1,1 +1,167 @@
-"""Batched image decoding."""
+"""Batched image decoding, cropping and resizing at full CPU speed.
+
+Start with a stage, such as ``DecodeRandomResizedCrop``; ``crop_images`` is the decoder beneath it.
+Importing this package imports neither torch nor numba: names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "BackendUnavailableError",
+    "BatchContext",
+    "Boxes",
+    "BufferPool",
+    "CorruptImageError",
+    "DecodeCenterCrop",
+    "DecodeError",
+    "DecodeOnly",
+    "DecodeRandomResizedCrop",
+    "DecodeResizeCrop",
+    "DecodeStatus",
+    "EncodedBatch",
+    "MultiCropPipeline",
+    "NamedCopies",
+    "Normalize",
+    "Stage",
+    "StageLike",
+    "ToTorchImage",
+    "UnsupportedImageError",
+    "apply_stage",
+    "center_boxes",
+    "crop_images",
+    "decode_images",
+    "default_num_threads",
+    "find_turbojpeg",
+    "named_stages",
+    "random_resized_boxes",
+    "resize_center_boxes",
+    "run_stages",
+    "stream_key",
+    "uniforms",
+    "whole_image_boxes",
+    "words",
+]
+
+if TYPE_CHECKING:
+    from slipstream_decoders._turbojpeg.library import (
+        find_turbojpeg as find_turbojpeg,
+    )
+    from slipstream_decoders.batch import (
+        EncodedBatch as EncodedBatch,
+    )
+    from slipstream_decoders.boxes import (
+        Boxes as Boxes,
+        center_boxes as center_boxes,
+        random_resized_boxes as random_resized_boxes,
+        resize_center_boxes as resize_center_boxes,
+        whole_image_boxes as whole_image_boxes,
+    )
+    from slipstream_decoders.buffers import (
+        BufferPool as BufferPool,
+    )
+    from slipstream_decoders.context import (
+        BatchContext as BatchContext,
+    )
+    from slipstream_decoders.decode import (
+        crop_images as crop_images,
+        decode_images as decode_images,
+    )
+    from slipstream_decoders.errors import (
+        BackendUnavailableError as BackendUnavailableError,
+        CorruptImageError as CorruptImageError,
+        DecodeError as DecodeError,
+        UnsupportedImageError as UnsupportedImageError,
+    )
+    from slipstream_decoders.rng import (
+        stream_key as stream_key,
+        uniforms as uniforms,
+        words as words,
+    )
+    from slipstream_decoders.stages.base import (
+        Stage as Stage,
+        StageLike as StageLike,
+        apply_stage as apply_stage,
+        named_stages as named_stages,
+        run_stages as run_stages,
+    )
+    from slipstream_decoders.stages.center_crop import (
+        DecodeCenterCrop as DecodeCenterCrop,
+    )
+    from slipstream_decoders.stages.decode_only import (
+        DecodeOnly as DecodeOnly,
+    )
+    from slipstream_decoders.stages.normalize import (
+        IMAGENET_MEAN as IMAGENET_MEAN,
+        IMAGENET_STD as IMAGENET_STD,
+        Normalize as Normalize,
+    )
+    from slipstream_decoders.stages.random_resized import (
+        DecodeRandomResizedCrop as DecodeRandomResizedCrop,
+    )
+    from slipstream_decoders.stages.resize_crop import (
+        DecodeResizeCrop as DecodeResizeCrop,
+    )
+    from slipstream_decoders.stages.to_torch_image import (
+        ToTorchImage as ToTorchImage,
+    )
+    from slipstream_decoders.stages.views import (
+        MultiCropPipeline as MultiCropPipeline,
+        NamedCopies as NamedCopies,
+    )
+    from slipstream_decoders.status import (
+        DecodeStatus as DecodeStatus,
+    )
+    from slipstream_decoders.threads import (
+        default_num_threads as default_num_threads,
+    )
+else:
+    _MODULES = {
+        "BackendUnavailableError": "errors",
+        "BatchContext": "context",
+        "Boxes": "boxes",
+        "BufferPool": "buffers",
+        "CorruptImageError": "errors",
+        "DecodeCenterCrop": "stages.center_crop",
+        "DecodeError": "errors",
+        "DecodeOnly": "stages.decode_only",
+        "DecodeRandomResizedCrop": "stages.random_resized",
+        "DecodeResizeCrop": "stages.resize_crop",
+        "DecodeStatus": "status",
+        "EncodedBatch": "batch",
+        "IMAGENET_MEAN": "stages.normalize",
+        "IMAGENET_STD": "stages.normalize",
+        "MultiCropPipeline": "stages.views",
+        "NamedCopies": "stages.views",
+        "Normalize": "stages.normalize",
+        "Stage": "stages.base",
+        "StageLike": "stages.base",
+        "ToTorchImage": "stages.to_torch_image",
+        "UnsupportedImageError": "errors",
+        "apply_stage": "stages.base",
+        "center_boxes": "boxes",
+        "crop_images": "decode",
+        "decode_images": "decode",
+        "default_num_threads": "threads",
+        "find_turbojpeg": "_turbojpeg.library",
+        "named_stages": "stages.base",
+        "random_resized_boxes": "boxes",
+        "resize_center_boxes": "boxes",
+        "run_stages": "stages.base",
+        "stream_key": "rng",
+        "uniforms": "rng",
+        "whole_image_boxes": "boxes",
+        "words": "rng",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -1,0 +1,12 @@
+"""Explicit vectors inside nopython code, with no compiler but numba's own LLVM.
+
+A numba value here can be an LLVM vector of 16 lanes; every operation is an intrinsic that emits
+portable LLVM instructions, so one source becomes one zmm, two ymm or four xmm/NEON registers,
+whatever the processor has. Memory is reached through int64 addresses: no array structs, no
+reference counts, no wrap-around indexing. Nothing here checks bounds: callers do.
+
+vectors     the types, and ``define``, which turns LLVM instructions into an intrinsic
+memory      scalar and vector loads and stores at an address
+arithmetic  lane-wise operations
+tiles       whole 16 x 16 tiles: transposes and the last step of a resize
+"""

@@ -1,0 +1,83 @@
+"""Loads and stores at int64 addresses. Any alignment will do; nothing is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+
+from slipstream_decoders._kernels.simd.vectors import (
+    BYTES,
+    F32,
+    F64,
+    FLOATS,
+    I8,
+    I32,
+    I64,
+    INTS,
+    LANES,
+    Builder,
+    Value,
+    Vector,
+    VectorType,
+    define,
+    load,
+    store,
+)
+
+
+def _reader(name: str, lane: ir.Type, result: types.Type) -> Any:
+    def emit(builder: Builder, address: Value) -> Value:
+        return load(builder, lane, address)
+
+    return define(name, result, [types.int64], emit)
+
+
+def _writer(name: str, argument: types.Type) -> Any:
+    def emit(builder: Builder, address: Value, value: Value) -> None:
+        store(builder, value, address)
+
+    return define(name, types.void, [types.int64, argument], emit)
+
+
+def _vector_loader(
+    name: str,
+    lane: ir.Type,
+    result: VectorType,
+    convert: Callable[[Builder, Value], Value] | None = None,
+) -> Any:
+    def emit(builder: Builder, address: Value) -> Value:
+        value = load(builder, ir.VectorType(lane, LANES), address)
+        return value if convert is None else convert(builder, value)
+
+    return define(name, result, [types.int64], emit)
+
+
+def _widen(builder: Builder, value: Value) -> Value:
+    return builder.zext(value, ir.VectorType(I32, LANES))
+
+
+def _to_float(builder: Builder, value: Value) -> Value:
+    return builder.uitofp(value, ir.VectorType(F32, LANES))
+
+
+read_u8: Callable[[int], int] = _reader("read_u8", I8, types.uint8)
+read_i32: Callable[[int], int] = _reader("read_i32", I32, types.int32)
+read_i64: Callable[[int], int] = _reader("read_i64", I64, types.int64)
+read_f32: Callable[[int], float] = _reader("read_f32", F32, types.float32)
+read_f64: Callable[[int], float] = _reader("read_f64", F64, types.float64)
+
+write_u8: Callable[[int, int], None] = _writer("write_u8", types.uint8)
+write_i32: Callable[[int, int], None] = _writer("write_i32", types.int32)
+write_f32: Callable[[int, float], None] = _writer("write_f32", types.float32)
+write_f64: Callable[[int, float], None] = _writer("write_f64", types.float64)
+
+load_u8: Callable[[int], Vector] = _vector_loader("load_u8", I8, BYTES)
+load_f32: Callable[[int], Vector] = _vector_loader("load_f32", F32, FLOATS)
+load_u8_as_i32: Callable[[int], Vector] = _vector_loader("load_u8_as_i32", I8, INTS, _widen)
+load_u8_as_f32: Callable[[int], Vector] = _vector_loader("load_u8_as_f32", I8, FLOATS, _to_float)
+
+store_u8: Callable[[int, Vector], None] = _writer("store_u8", BYTES)
+store_f32: Callable[[int, Vector], None] = _writer("store_f32", FLOATS)

@@ -1,0 +1,159 @@
+"""``EncodedBatch``: the encoded images of one batch, by address."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+CODEC_JPEG = 0
+CODEC_YUV420 = 1
+CODEC_RGB = 2
+CODEC_UNKNOWN = 255
+
+READABLE_SLACK = 64
+"""Bytes that must be readable after every payload: vector kernels read past the end."""
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Where the encoded images of a batch lie in memory, and what is known about them.
+
+    The batch does not own the payloads; ``owner`` keeps them alive. ``READABLE_SLACK`` bytes after
+    each payload must be readable. All arrays have shape (B,).
+    """
+
+    addresses: NDArray[np.int64]
+    """Address of the first byte of each payload."""
+    sizes: NDArray[np.int64]
+    """Bytes."""
+    heights: NDArray[np.int32]
+    """Pixels, as stored (before EXIF orientation); 0 where unreadable."""
+    widths: NDArray[np.int32]
+    codecs: NDArray[np.uint8]
+    """0 JPEG, 1 planar YUV420, 2 interleaved RGB, 255 unreadable."""
+    orientations: NDArray[np.uint8]
+    """EXIF orientation 1..8; 0 when there is none."""
+    owner: object
+    """Whatever must stay alive while the addresses are used."""
+
+    def __len__(self) -> int:
+        return int(self.addresses.shape[0])
+
+    def payload(self, row: int) -> memoryview:
+        """A read-only view of one payload, valid while ``owner`` lives."""
+        size = int(self.sizes[row])
+        array = (ctypes.c_uint8 * size).from_address(int(self.addresses[row]))
+        return memoryview(array).cast("B").toreadonly()
+
+    def take(self, rows: slice | NDArray[np.int64]) -> EncodedBatch:
+        """The given rows, sharing the payloads."""
+        return EncodedBatch(
+            addresses=self.addresses[rows],
+            sizes=self.sizes[rows],
+            heights=self.heights[rows],
+            widths=self.widths[rows],
+            codecs=self.codecs[rows],
+            orientations=self.orientations[rows],
+            owner=self.owner,
+        )
+
+    @classmethod
+    def from_mapping(cls, batch: Mapping[str, Any]) -> EncodedBatch:
+        """Take the image field of ``SampleCache.load_batch``.
+
+        Parameters
+        ----------
+        batch : mapping
+            ``data``: ndarray of uint8, payloads one after another, or one padded payload a row
+            (shape (B, longest)); ``sizes``, ``heights``, ``widths``: shape (B,); optional
+            ``offsets`` (default: running sum of the sizes), ``codecs`` (default: JPEG),
+            ``orientations`` (default: none).
+
+        Returns
+        -------
+        EncodedBatch
+            Its payloads are a copy of ``data`` with readable slack.
+
+        Raises
+        ------
+        ValueError
+            If a payload would lie outside ``data`` or the shapes differ.
+        """
+        data = np.asarray(batch["data"], dtype=np.uint8)
+        sizes = np.ascontiguousarray(batch["sizes"], dtype=np.int64)
+        if data.ndim == 2:
+            offsets = np.arange(data.shape[0], dtype=np.int64) * data.shape[1]
+        elif "offsets" in batch:
+            offsets = np.ascontiguousarray(batch["offsets"], dtype=np.int64)
+        else:
+            offsets = np.cumsum(sizes) - sizes
+        if offsets.shape != sizes.shape or sizes.ndim != 1:
+            raise ValueError(
+                f"expected one offset and one size a sample, got {offsets.shape} and {sizes.shape}"
+            )
+        if sizes.size and (
+            sizes.min() < 0 or offsets.min() < 0 or (offsets + sizes).max() > data.size
+        ):
+            raise ValueError(f"a payload lies outside the {data.size} bytes of 'data'")
+        padded = np.zeros(data.size + READABLE_SLACK, np.uint8)
+        padded[: data.size] = data.reshape(-1)
+        num = sizes.shape[0]
+        return cls(
+            addresses=padded.ctypes.data + offsets,
+            sizes=sizes,
+            heights=_column(batch["heights"], np.int32, num),
+            widths=_column(batch["widths"], np.int32, num),
+            codecs=_column(batch.get("codecs", np.zeros(num)), np.uint8, num),
+            orientations=_column(batch.get("orientations", np.zeros(num)), np.uint8, num),
+            owner=padded,
+        )
+
+    @classmethod
+    def from_payloads(cls, payloads: Sequence[bytes]) -> EncodedBatch:
+        """Take JPEG files as bytes; heights and widths are read from their headers.
+
+        Parameters
+        ----------
+        payloads : sequence of bytes
+            One image file each. One whose header Pillow cannot read is marked unreadable.
+
+        Returns
+        -------
+        EncodedBatch
+            It holds a copy of the payloads.
+        """
+        headers = [_jpeg_header(payload) for payload in payloads]
+        return cls.from_mapping(
+            {
+                "data": np.frombuffer(b"".join(payloads), np.uint8),
+                "sizes": [len(payload) for payload in payloads],
+                "heights": [header[0] for header in headers],
+                "widths": [header[1] for header in headers],
+                "codecs": [CODEC_JPEG if header[0] else CODEC_UNKNOWN for header in headers],
+                "orientations": [header[2] for header in headers],
+            }
+        )
+
+
+def _column(values: ArrayLike, dtype: type[np.generic], num: int) -> NDArray[Any]:
+    column = np.ascontiguousarray(values, dtype=dtype)
+    if column.shape != (num,):
+        raise ValueError(f"expected a column of {num} values, got shape {column.shape}")
+    return column
+
+
+def _jpeg_header(payload: bytes) -> tuple[int, int, int]:
+    """(height, width, EXIF orientation) of a JPEG; zeros when it has no readable header."""
+    try:
+        with Image.open(io.BytesIO(payload), formats=["JPEG"]) as image:
+            orientation = int(image.getexif().get(0x0112, 0))
+            return image.height, image.width, orientation if 1 <= orientation <= 8 else 0
+    except (OSError, SyntaxError, ValueError):
+        return 0, 0, 0

@@ -1,0 +1,66 @@
+"""``BatchContext``: whose samples a stage works on, and what belongs to them."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipstream_decoders import rng
+from slipstream_decoders.buffers import BufferPool
+from slipstream_decoders.threads import KernelThreads, kernel_threads
+
+
+@dataclass(frozen=True)
+class BatchContext:
+    """Which samples a stage works on, and where its randomness, buffers and threads come from."""
+
+    sample_ids: NDArray[np.int64]
+    """Shape (B,)."""
+    seed: int
+    epoch: int = 0
+    occurrences: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    """Shape (B,): how often the sample came before in this epoch; empty means never."""
+    view: str = ""
+    """Name of the view that is being made; empty outside of a multi-view pipeline."""
+    stage: str = ""
+    """Name of the stage within its pipeline."""
+    buffers: BufferPool = field(default_factory=lambda: BufferPool(0))
+    num_threads: int | None = None
+    """Threads for kernels; None: as many as the process may use."""
+
+    @classmethod
+    def standalone(cls, batch_size: int) -> BatchContext:
+        """A context for a stage called outside of a loader: fresh randomness each time."""
+        return cls(sample_ids=np.arange(batch_size, dtype=np.int64), seed=secrets.randbits(63))
+
+    @property
+    def threads(self) -> KernelThreads:
+        """The process's shared kernel threads."""
+        return kernel_threads(self.num_threads)
+
+    @cached_property
+    def sample_occurrences(self) -> NDArray[np.int64]:
+        """``occurrences`` with the default filled in, shape (B,)."""
+        return self.occurrences if self.occurrences.size else np.zeros_like(self.sample_ids)
+
+    def in_view(self, view: str) -> BatchContext:
+        """The same batch under another view name."""
+        return replace(self, view=view)
+
+    def in_stage(self, stage: str) -> BatchContext:
+        """The same batch for another stage."""
+        return replace(self, stage=stage)
+
+    def key(self, seed: int | None = None) -> int:
+        """The key of this stage's random stream; ``seed`` replaces the loader's."""
+        return rng.stream_key(
+            self.seed if seed is None else seed, self.epoch, self.view, self.stage
+        )
+
+    def uniforms(self, count: int, seed: int | None = None) -> NDArray[np.float64]:
+        """``count`` uniform numbers in [0, 1) a sample, shape (B, count)."""
+        return rng.uniforms(self.key(seed), self.sample_ids, self.sample_occurrences, count)

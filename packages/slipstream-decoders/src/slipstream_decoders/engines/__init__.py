@@ -1,0 +1,8 @@
+"""What turns payloads into pixels: one file an engine.
+
+base        CropJob, the Engine protocol
+turbojpeg   the system's libjpeg-turbo, from compiled code
+pillow      always there; also the judge of what other engines refuse
+stored      payloads that are pixels already: planar YUV420 and RGB
+choose      which engine takes which sample
+"""

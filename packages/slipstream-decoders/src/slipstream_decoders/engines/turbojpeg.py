@@ -1,0 +1,103 @@
+"""The TurboJPEG engine: libjpeg-turbo decodes, our kernels crop and resize."""
+
+from __future__ import annotations
+
+import queue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipstream_decoders._kernels.turbojpeg import crop_rgb_run, decode_rgb
+from slipstream_decoders._turbojpeg.library import TurboJpeg, load_turbojpeg
+from slipstream_decoders.batch import EncodedBatch
+from slipstream_decoders.engines.base import CropJob, Scratch
+from slipstream_decoders.engines.resize import workspace_bytes
+from slipstream_decoders.status import DecodeStatus
+
+
+class _Decompressor:
+    """A TurboJPEG handle and its scratch memory: used by one thread at a time."""
+
+    def __init__(self, library: TurboJpeg) -> None:
+        self._library = library
+        self.handle = library.new_handle()
+        self.header = np.zeros(64, np.uint8)
+        self.scratch = Scratch()
+
+    def __del__(self) -> None:
+        if hasattr(self, "handle"):
+            self._library.free_handle(self.handle)
+
+
+class TurboJpegEngine:
+    """Takes baseline and progressive JPEGs in YCbCr, grayscale or RGB."""
+
+    name = "turbojpeg"
+
+    def __init__(self) -> None:
+        self._library = load_turbojpeg()
+        self._idle: queue.SimpleQueue[_Decompressor] = queue.SimpleQueue()
+
+    def _take(self) -> _Decompressor:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            return _Decompressor(self._library)
+
+    def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
+        """See ``Engine``."""
+        worker = self._take()
+        batch, boxes = job.batch, job.boxes
+        height, width = job.out.shape[1:3]
+        heights, widths = batch.heights[rows].astype(np.int64), batch.widths[rows].astype(np.int64)
+        pixels = worker.scratch.get("pixels", _max_image_bytes(heights, widths))
+        work = worker.scratch.get("work", workspace_bytes(boxes, rows, height, width))
+        crop_rgb_run(
+            self._library.addresses,
+            worker.handle,
+            rows,
+            batch.addresses,
+            batch.sizes,
+            batch.heights,
+            batch.widths,
+            boxes.window,
+            boxes.bounds,
+            job.out.ctypes.data,
+            height,
+            width,
+            (
+                worker.header.ctypes.data,
+                pixels.ctypes.data,
+                pixels.nbytes,
+                work.ctypes.data,
+                work.nbytes,
+            ),
+            job.statuses,
+        )
+        if job.statuses[rows].any():
+            for row in rows[job.statuses[rows] == DecodeStatus.CORRUPT].tolist():
+                job.reasons[row] = self._library.last_message(worker.handle)
+        worker.scratch.shrink()
+        self._idle.put(worker)
+
+    def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
+        """See ``Engine``."""
+        worker = self._take()
+        status = decode_rgb(
+            self._library.addresses,
+            worker.handle,
+            int(batch.addresses[row]),
+            int(batch.sizes[row]),
+            out.shape[0],
+            out.shape[1],
+            worker.header.ctypes.data,
+            out.ctypes.data,
+        )
+        reason = self._library.last_message(worker.handle) if status else ""
+        self._idle.put(worker)
+        return int(status), reason
+
+
+def _max_image_bytes(heights: NDArray[np.int64], widths: NDArray[np.int64]) -> int:
+    """Scratch for the largest image: RGB, or planes padded to whole chroma samples."""
+    return int(((heights + 4) * (widths + 4) * 3).max()) + 3 * 64

@@ -1,0 +1,77 @@
+"""Whatever holds images -> float tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from slipstream_decoders.context import BatchContext
+from slipstream_decoders.stages.base import Stage
+
+_CHANNELS = (1, 3, 4)
+
+
+class ToTorchImage(Stage):
+    """Images -> tensor of shape (B, C, H, W), floating point in [0, 1].
+
+    Takes uint8 tensors (B, C, H, W), uint8 arrays or tensors (B, H, W, C), and lists of HWC images
+    of varying sizes, which become lists of (C, H, W) tensors. Floating point input is taken to be
+    in range already: applying it twice is harmless.
+
+    Parameters
+    ----------
+    device : device, optional
+        Where the result goes; uint8 pixels are moved before they are widened.
+    dtype : dtype
+        Floating point type of the result.
+    """
+
+    def __init__(self, device: Any = None, dtype: torch.dtype = torch.float32) -> None:
+        if not dtype.is_floating_point:
+            raise ValueError(f"dtype must be a floating point type, got {dtype}")
+        self.device = None if device is None else torch.device(device)
+        self.dtype = dtype
+
+    def apply(self, batch: Any, context: BatchContext) -> Any:
+        """Convert; memory order (channels_last) is kept."""
+        del context
+        if isinstance(batch, list):
+            return [self._convert(as_bchw(image)) for image in batch]
+        return self._convert(as_bchw(batch))
+
+    def _convert(self, images: torch.Tensor) -> torch.Tensor:
+        images = images.to(self.device, non_blocking=True) if self.device else images
+        if images.dtype == torch.uint8:
+            return images.to(self.dtype).div_(255)
+        return images.to(self.dtype)
+
+
+def as_bchw(images: Any) -> torch.Tensor:
+    """Images as a tensor with the channels before height and width: a view where possible.
+
+    Parameters
+    ----------
+    images : ndarray or Tensor
+        NumPy arrays are (..., H, W, C). Tensors are (..., C, H, W), unless only their last axis can
+        be channels (1, 3 or 4).
+
+    Raises
+    ------
+    ValueError
+        If no axis can be channels.
+    """
+    if isinstance(images, np.ndarray):
+        if images.ndim < 3 or images.shape[-1] not in _CHANNELS:
+            raise ValueError(
+                f"expected an array (..., height, width, channels), got {images.shape}"
+            )
+        return torch.from_numpy(images).movedim(-1, -3)
+    if not isinstance(images, torch.Tensor) or images.ndim < 3:
+        raise ValueError(f"expected images as an array or a tensor, got {type(images).__name__}")
+    if images.shape[-3] in _CHANNELS:
+        return images
+    if images.shape[-1] in _CHANNELS:
+        return images.movedim(-1, -3)
+    raise ValueError(f"expected images with 1, 3 or 4 channels, got shape {tuple(images.shape)}")
