@@ -49,75 +49,75 @@ __all__ = [
 
 if TYPE_CHECKING:
     from slipstream_decoders._turbojpeg.library import (
-        find_turbojpeg as find_turbojpeg,
+        find_turbojpeg,
     )
     from slipstream_decoders.batch import (
-        EncodedBatch as EncodedBatch,
+        EncodedBatch,
     )
     from slipstream_decoders.boxes import (
-        Boxes as Boxes,
-        center_boxes as center_boxes,
-        random_resized_boxes as random_resized_boxes,
-        resize_center_boxes as resize_center_boxes,
-        whole_image_boxes as whole_image_boxes,
+        Boxes,
+        center_boxes,
+        random_resized_boxes,
+        resize_center_boxes,
+        whole_image_boxes,
     )
     from slipstream_decoders.buffers import (
-        BufferPool as BufferPool,
+        BufferPool,
     )
     from slipstream_decoders.context import (
-        BatchContext as BatchContext,
+        BatchContext,
     )
     from slipstream_decoders.decode import (
-        crop_images as crop_images,
-        decode_images as decode_images,
+        crop_images,
+        decode_images,
     )
     from slipstream_decoders.errors import (
-        BackendUnavailableError as BackendUnavailableError,
-        CorruptImageError as CorruptImageError,
-        DecodeError as DecodeError,
-        UnsupportedImageError as UnsupportedImageError,
+        BackendUnavailableError,
+        CorruptImageError,
+        DecodeError,
+        UnsupportedImageError,
     )
     from slipstream_decoders.rng import (
-        stream_key as stream_key,
-        uniforms as uniforms,
-        words as words,
+        stream_key,
+        uniforms,
+        words,
     )
     from slipstream_decoders.stages.base import (
-        Stage as Stage,
-        StageLike as StageLike,
-        apply_stage as apply_stage,
-        named_stages as named_stages,
-        run_stages as run_stages,
+        Stage,
+        StageLike,
+        apply_stage,
+        named_stages,
+        run_stages,
     )
     from slipstream_decoders.stages.center_crop import (
-        DecodeCenterCrop as DecodeCenterCrop,
+        DecodeCenterCrop,
     )
     from slipstream_decoders.stages.decode_only import (
-        DecodeOnly as DecodeOnly,
+        DecodeOnly,
     )
     from slipstream_decoders.stages.normalize import (
-        IMAGENET_MEAN as IMAGENET_MEAN,
-        IMAGENET_STD as IMAGENET_STD,
-        Normalize as Normalize,
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        Normalize,
     )
     from slipstream_decoders.stages.random_resized import (
-        DecodeRandomResizedCrop as DecodeRandomResizedCrop,
+        DecodeRandomResizedCrop,
     )
     from slipstream_decoders.stages.resize_crop import (
-        DecodeResizeCrop as DecodeResizeCrop,
+        DecodeResizeCrop,
     )
     from slipstream_decoders.stages.to_torch_image import (
-        ToTorchImage as ToTorchImage,
+        ToTorchImage,
     )
     from slipstream_decoders.stages.views import (
-        MultiCropPipeline as MultiCropPipeline,
-        NamedCopies as NamedCopies,
+        MultiCropPipeline,
+        NamedCopies,
     )
     from slipstream_decoders.status import (
-        DecodeStatus as DecodeStatus,
+        DecodeStatus,
     )
     from slipstream_decoders.threads import (
-        default_num_threads as default_num_threads,
+        default_num_threads,
     )
 else:
     _MODULES = {

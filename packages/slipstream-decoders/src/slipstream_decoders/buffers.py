@@ -48,7 +48,7 @@ class BufferPool:
         num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         buffer = self._take(num_bytes)
         # Through a memoryview: NumPy points views of views at the last array, which is this one.
-        array: NDArray[Any] = np.ndarray(shape, dtype, buffer=memoryview(buffer))
+        array: NDArray[Any] = np.ndarray(shape, dtype, buffer=buffer.data)
         weakref.finalize(array, self._returned.put, buffer).atexit = False
         return array
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -43,7 +42,7 @@ _EXPLANATIONS = {
 
 def raise_for_status(
     statuses: NDArray[np.int32],
-    sample_ids: Sequence[int] | NDArray[np.int64],
+    sample_ids: NDArray[np.int64],
     reasons: dict[int, str],
 ) -> None:
     """Raise if any sample of the batch failed.
@@ -52,7 +51,7 @@ def raise_for_status(
     ----------
     statuses : ndarray of int32, shape (B,)
         ``DecodeStatus`` of each sample.
-    sample_ids : sequence of int, length B
+    sample_ids : ndarray of int64, shape (B,)
         The ids that the message names.
     reasons : dict
         Row -> the decoder's own words, where there are any.
@@ -67,7 +66,7 @@ def raise_for_status(
     failed = np.flatnonzero(statuses)
     if failed.size == 0:
         return
-    ids = [int(sample_ids[row]) for row in failed]
+    ids = [int(sample_ids[row]) for row in failed.tolist()]
     lines = []
     for row, sample_id in list(zip(failed.tolist(), ids, strict=True))[:_NAMED_IN_MESSAGE]:
         explanation = reasons.get(row) or _EXPLANATIONS[DecodeStatus(int(statuses[row]))]

@@ -1,13 +1,14 @@
 """Calls of C functions by address from compiled code.
 
-The address is an argument and not a constant, so the machine code can be kept on disk. Integer and
-pointer arguments travel as int64: every supported calling convention passes them in registers or
-8-byte slots, and the callee reads the low bits.
+The address is an argument and not a constant, so the machine code can be kept on disk. Integers and
+pointers travel as int64: every supported calling convention passes them in registers or in slots of
+8 bytes, and the callee reads the low bits.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from llvmlite import ir
 from numba.core import types
@@ -17,44 +18,15 @@ _INT64 = ir.IntType(64)
 _INT32 = ir.IntType(32)
 
 
-def _call(num_arguments: int) -> Any:
-    def codegen(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        function_type = ir.FunctionType(_INT32, [_INT64] * num_arguments)
-        function = builder.inttoptr(arguments[0], function_type.as_pointer())
-        return builder.call(function, arguments[1:])
+def _call_c(_typing: Any, _function: Any, arguments: Any) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        function_type = ir.FunctionType(_INT32, [_INT64] * len(arguments))
+        pointer = builder.inttoptr(values[0], function_type.as_pointer())
+        unpacked = [builder.extract_value(values[1], i) for i in range(len(arguments))]
+        return builder.call(pointer, unpacked)
 
-    return types.int32(*[types.int64] * (num_arguments + 1)), codegen
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def call7(
-    _typing: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any
-) -> Any:
-    """``int32 function(a, ..., g)``."""
-    return _call(7)
+    return types.int32(types.int64, arguments), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def call8(
-    _typing: Any, function: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any
-) -> Any:
-    """``int32 function(a, ..., h)``."""
-    return _call(8)
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def call9(
-    _typing: Any,
-    function: Any,
-    a: Any,
-    b: Any,
-    c: Any,
-    d: Any,
-    e: Any,
-    f: Any,
-    g: Any,
-    h: Any,
-    i: Any,
-) -> Any:
-    """``int32 function(a, ..., i)``."""
-    return _call(9)
+call_c = cast(Callable[[int, tuple[int, ...]], int], intrinsic(_call_c))
+"""``int32 function(*arguments)`` for the function at an int64 address."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
-from slipstream_decoders._kernels.c_call import call7, call9
+from slipstream_decoders._kernels.c_call import call_c
 from slipstream_decoders._kernels.resize_rgb import resize_rgb
 from slipstream_decoders._kernels.simd.memory import read_i32
 
@@ -33,8 +33,8 @@ def read_header(
     functions: NDArray[np.int64], handle: int, payload: int, size: int, header: int
 ) -> int:
     """Write width, height, subsampling, colour space (int32) at address ``header``; a status."""
-    code = call7(
-        functions[_HEADER], handle, payload, size, header, header + 4, header + 8, header + 12
+    code = call_c(
+        functions[_HEADER], (handle, payload, size, header, header + 4, header + 8, header + 12)
     )
     if code != 0:
         return _CORRUPT
@@ -64,8 +64,8 @@ def decode_rgb(
         return status
     if read_i32(header) != width or read_i32(header + 4) != height:
         return _SIZE_MISMATCH
-    code = call9(
-        functions[_TO_RGB], handle, payload, size, out, width, 3 * width, height, _TJPF_RGB, 0
+    code = call_c(
+        functions[_TO_RGB], (handle, payload, size, out, width, 3 * width, height, _TJPF_RGB, 0)
     )
     return _OK if code == 0 else _CORRUPT
 

@@ -32,16 +32,22 @@ def resize_exact(pixels: NDArray[np.uint8], job: CropJob, row: int, scratch: Scr
     one = np.array([row], np.int64)
     work = scratch.get("work", workspace_bytes(job.boxes, one, height, width))
     source = np.ascontiguousarray(pixels)
-    window = job.boxes.window[row].tolist()
-    bounds = job.boxes.bounds[row].tolist()
+    window_x, window_y, window_width, window_height = job.boxes.window[row].tolist()
+    x, y, bounds_width, bounds_height = job.boxes.bounds[row].tolist()
     return int(
         resize_rgb(
             source.ctypes.data,
             source.strides[0],
             source.shape[0],
             source.shape[1],
-            *window,
-            *bounds,
+            window_x,
+            window_y,
+            window_width,
+            window_height,
+            x,
+            y,
+            bounds_width,
+            bounds_height,
             False,
             job.out[row].ctypes.data,
             3 * width,
