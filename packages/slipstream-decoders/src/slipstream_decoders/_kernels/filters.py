@@ -16,10 +16,7 @@ import numpy as np
 
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.simd.memory import (
-    read_f32,
     read_f64,
-    read_i32,
-    write_f32,
     write_f64,
     write_i32,
 )
@@ -48,7 +45,7 @@ def round_up(value: int, multiple: int) -> int:
 def most_taps(source_size: int, output_size: int) -> int:
     """No window of at most ``source_size`` pixels needs more taps than this."""
     support = max(source_size / output_size, 1.0)
-    return min(source_size, int(math.ceil(2.0 * support)) + 1)
+    return min(source_size, math.ceil(2.0 * support) + 1)
 
 
 @kernel

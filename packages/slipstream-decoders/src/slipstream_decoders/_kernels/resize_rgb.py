@@ -1,9 +1,11 @@
 """Crop and resize of interleaved RGB, equal to Pillow's BILINEAR bit for bit.
 
-Pillow's order and arithmetic: a horizontal pass to rounded bytes for the rows that are needed, then
-a vertical pass, with weights in 22-bit fixed point. Here the horizontal pass takes 16 rows at once:
-their bytes are transposed, so that a tap is one multiply-add of 16 rows and nothing is gathered.
-The source needs no readable bytes after its end and the output is written exactly.
+Pillow's arithmetic: weights in 22-bit fixed point, and rounded bytes between a horizontal and a
+vertical pass. The order of the passes is that of Pillow 13: vertical first when the height shrinks
+by more than twice as many pixels as the width (older versions always take the horizontal pass
+first, which may differ by one level then). The vertical pass filters 64 bytes of a row at once. The
+horizontal pass takes 16 rows at once: their bytes are transposed, so that a tap is one
+multiply-add of 16 rows and nothing is gathered.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from slipstream_decoders._kernels.filters import (
 )
 from slipstream_decoders._kernels.simd.arithmetic import fixed_to_bytes, splat_i32
 from slipstream_decoders._kernels.simd.memory import (
-    load_u8,
     load_u8_as_i32,
     read_i32,
     read_u8,
@@ -104,9 +105,7 @@ def resize_rgb(
     entries = round_up(output_width, 2)
     columns = round_up(workspace, 64)
     rows = columns + table_size(most_taps(bounds_width, output_width), entries)
-    scratch = round_up(
-        rows + table_size(most_taps(bounds_height, output_height), output_height), 64
-    )
+    scratch = rows + table_size(most_taps(bounds_height, output_height), output_height)
     left = window_x - bounds_x
     top = window_y - bounds_y
     column_taps = fill_fixed_filter(
@@ -115,32 +114,44 @@ def resize_rgb(
     row_taps = fill_fixed_filter(
         top, top + window_height, bounds_height, output_height, output_height, False, rows, scratch
     )
-    first_row = read_i32(rows)
-    needed_rows = read_i32(rows + 4 * (output_height - 1)) + row_taps - first_row
-    pitch = round_up(3 * entries, 64) + 64
-    filtered = scratch + _scratch_size(bounds_height, bounds_width, output_height, entries)
-    _filter_columns(
-        source + (bounds_y + first_row) * source_pitch + 3 * bounds_x,
-        source_pitch,
-        needed_rows,
-        columns,
-        column_taps,
-        output_width,
-        scratch,
-        filtered,
-        pitch,
-    )
-    _filter_rows(
-        filtered,
-        pitch,
-        rows,
-        row_taps,
-        output_height,
-        3 * output_width,
-        output,
-        output_pitch,
-        scratch,
-    )
+    between = round_up(scratch + _scratch_size(bounds_height, bounds_width, entries), 64)
+    first_row, num_rows = _reach(rows, output_height, row_taps)
+    first_column, num_columns = _reach(columns, output_width, column_taps)
+    source += (bounds_y + first_row) * source_pitch + 3 * (bounds_x + first_column)
+    if _is_vertical_first(bounds_height, bounds_width, output_height, output_width):
+        pitch = _pitch(num_columns)
+        _filter_rows(
+            source, source_pitch, rows, row_taps, output_height, 3 * num_columns, between, pitch
+        )
+        _filter_columns(
+            between,
+            pitch,
+            output_height,
+            num_columns,
+            columns,
+            column_taps,
+            output_width,
+            scratch,
+            output,
+            output_pitch,
+        )
+    else:
+        pitch = _pitch(output_width)
+        _filter_columns(
+            source,
+            source_pitch,
+            num_rows,
+            num_columns,
+            columns,
+            column_taps,
+            output_width,
+            scratch,
+            between,
+            pitch,
+        )
+        _filter_rows(
+            between, pitch, rows, row_taps, output_height, 3 * output_width, output, output_pitch
+        )
     return OK
 
 
@@ -150,74 +161,106 @@ def rgb_workspace_size(
 ) -> int:
     """Bytes of workspace that ``resize_rgb`` needs for any window in bounds of this size.
 
-    It never grows when the bounds shrink, so the largest image's size will do for all.
+    Smaller bounds never need more: what the largest image needs is enough for all.
     """
     entries = round_up(output_width, 2)
     return (
         128
         + table_size(most_taps(bounds_width, output_width), entries)
         + table_size(most_taps(bounds_height, output_height), output_height)
-        + _scratch_size(bounds_height, bounds_width, output_height, entries)
-        + round_up(bounds_height, 16) * (round_up(3 * entries, 64) + 64)
+        + _scratch_size(bounds_height, bounds_width, entries)
+        + max(bounds_height * _pitch(output_width), output_height * _pitch(bounds_width))
     )
 
 
 @kernel
-def _scratch_size(bounds_height: int, bounds_width: int, output_height: int, entries: int) -> int:
-    """Bytes used for weights while filters are made, then for 16 transposed rows."""
-    transposed = 16 * (round_up(3 * bounds_width, 16) + round_up(3 * entries, 16) + 16)
-    weights = 8 * (bounds_width + bounds_height)
-    return round_up(max(transposed, weights), 64)
+def _scratch_size(bounds_height: int, bounds_width: int, entries: int) -> int:
+    """Bytes for the weights of one output pixel, later for a tile and 16 transposed rows."""
+    transposed = 256 + 16 * (round_up(3 * bounds_width, 16) + round_up(3 * entries, 16))
+    return max(transposed, 8 * bounds_height)
+
+
+@kernel
+def _pitch(width: int) -> int:
+    """Distance of rows between the passes: an odd number of 64-byte lines spares the cache."""
+    return round_up(3 * width, 128) + 64
+
+
+@kernel
+def _is_vertical_first(
+    bounds_height: int, bounds_width: int, output_height: int, output_width: int
+) -> bool:
+    shrink = bounds_height - output_height
+    return shrink > 0 and shrink > 2 * (bounds_width - output_width)
+
+
+@kernel
+def _reach(table: int, outputs: int, taps: int) -> tuple[int, int]:
+    """First source pixel that a filter touches, and how many from there on."""
+    one_end = read_i32(table)
+    other_end = read_i32(table + 4 * (outputs - 1))
+    first = min(one_end, other_end)
+    return first, max(one_end, other_end) + taps - first
 
 
 @kernel
 def _filter_columns(
     source: int,
     source_pitch: int,
-    needed_rows: int,
+    num_rows: int,
+    num_columns: int,
     columns: int,
     taps: int,
     output_width: int,
     scratch: int,
-    filtered: int,
-    pitch: int,
+    target: int,
+    target_pitch: int,
 ) -> None:
-    """Horizontal pass: source rows -> ``filtered``, rounded bytes with row distance ``pitch``."""
+    """Horizontal pass; ``source`` is the first pixel that the filter touches."""
     entries = round_up(output_width, 2)
-    one_end = read_i32(columns)
-    other_end = read_i32(columns + 4 * (output_width - 1))
-    first = min(one_end, other_end)
-    num_bytes = 3 * (max(one_end, other_end) + taps - first)
-    tile = scratch
-    transposed = tile + 256
-    results = transposed + 16 * round_up(num_bytes, 16)
-    for row in range(0, needed_rows, 16):
+    first, _ = _reach(columns, output_width, taps)
+    transposed = scratch + 256
+    results = transposed + 16 * round_up(3 * num_columns, 16)
+    for group in range(0, num_rows, 16):
+        row = max(min(group, num_rows - 16), 0)
+        height = min(num_rows, 16)
         _transpose_rows(
-            source + row * source_pitch + 3 * first,
-            source_pitch,
-            min(needed_rows - row, 16),
-            num_bytes,
-            tile,
-            transposed,
+            source + row * source_pitch, source_pitch, height, 3 * num_columns, scratch, transposed
         )
         _filter_transposed(transposed, first, columns, taps, entries, results)
-        for offset in range(0, 3 * entries, 16):
-            transpose_tile_u8(results + 16 * offset, 16, filtered + row * pitch + offset, pitch)
+        _transpose_back(
+            results, height, 3 * output_width, scratch, target + row * target_pitch, target_pitch
+        )
 
 
 @kernel
 def _transpose_rows(
-    source: int, pitch: int, num_rows: int, num_bytes: int, tile: int, transposed: int
+    source: int, pitch: int, height: int, row_bytes: int, tile: int, transposed: int
 ) -> None:
     """Up to 16 rows -> ``transposed[byte][row]``. Incomplete tiles are first copied to ``tile``."""
-    for offset in range(0, num_bytes, 16):
-        length = min(num_bytes - offset, 16)
-        if num_rows == 16 and length == 16:
+    for offset in range(0, row_bytes, 16):
+        length = min(row_bytes - offset, 16)
+        if height == 16 and length == 16:
             transpose_tile_u8(source + offset, pitch, transposed + 16 * offset, 16)
         else:
-            for row in range(num_rows):
+            for row in range(height):
                 _copy(source + row * pitch + offset, length, tile + 16 * row)
             transpose_tile_u8(tile, 16, transposed + 16 * offset, 16)
+
+
+@kernel
+def _transpose_back(
+    results: int, height: int, row_bytes: int, tile: int, target: int, pitch: int
+) -> None:
+    """``results[byte][row]`` -> up to 16 rows, incomplete tiles by way of ``tile``."""
+    for offset in range(0, row_bytes, 16):
+        length = min(row_bytes - offset, 16)
+        if height == 16 and length == 16:
+            transpose_tile_u8(results + 16 * offset, 16, target + offset, pitch)
+        else:
+            transpose_tile_u8(results + 16 * offset, 16, tile, 16)
+            for row in range(height):
+                _copy(tile + 16 * row, length, target + row * pitch + offset)
 
 
 @kernel
@@ -258,36 +301,55 @@ def _filter_transposed(
 
 @kernel
 def _filter_rows(
-    filtered: int,
-    pitch: int,
+    source: int,
+    source_pitch: int,
     rows: int,
     taps: int,
     output_height: int,
     row_bytes: int,
-    output: int,
-    output_pitch: int,
-    line: int,
+    target: int,
+    target_pitch: int,
 ) -> None:
-    """Vertical pass: 64 bytes at once; the end of a row goes through ``line``."""
+    """Vertical pass; ``source`` is the first pixel that the filter touches."""
     first = read_i32(rows)
     for row in range(output_height):
-        base = filtered + (read_i32(rows + 4 * row) - first) * pitch
+        top = source + (read_i32(rows + 4 * row) - first) * source_pitch
         weights = rows + 4 * (output_height + row)
-        for offset in range(0, row_bytes, 64):
-            total0 = total1 = total2 = total3 = splat_i32(_HALF)
-            pixel = base + offset
-            for tap in range(taps):
-                weight = splat_i32(read_i32(weights + 4 * output_height * tap))
-                total0 = total0 + load_u8_as_i32(pixel) * weight
-                total1 = total1 + load_u8_as_i32(pixel + 16) * weight
-                total2 = total2 + load_u8_as_i32(pixel + 32) * weight
-                total3 = total3 + load_u8_as_i32(pixel + 48) * weight
-                pixel += pitch
-            target = output + row * output_pitch + offset
-            rest = row_bytes - offset
-            store_u8(target if rest >= 64 else line, fixed_to_bytes(total0))
-            store_u8(target + 16 if rest >= 64 else line + 16, fixed_to_bytes(total1))
-            store_u8(target + 32 if rest >= 64 else line + 32, fixed_to_bytes(total2))
-            store_u8(target + 48 if rest >= 64 else line + 48, fixed_to_bytes(total3))
-            if rest < 64:
-                _copy(line, rest, target)
+        step = 4 * output_height
+        out = target + row * target_pitch
+        if row_bytes < 64:
+            _filter_narrow_row(top, source_pitch, weights, step, taps, row_bytes, out)
+        else:
+            for block in range(0, row_bytes, 64):
+                offset = min(block, row_bytes - 64)
+                _filter_64_bytes(top + offset, source_pitch, weights, step, taps, out + offset)
+
+
+@kernel
+def _filter_64_bytes(
+    source: int, pitch: int, weights: int, step: int, taps: int, target: int
+) -> None:
+    total0 = total1 = total2 = total3 = splat_i32(_HALF)
+    for tap in range(taps):
+        weight = splat_i32(read_i32(weights + step * tap))
+        total0 = total0 + load_u8_as_i32(source) * weight
+        total1 = total1 + load_u8_as_i32(source + 16) * weight
+        total2 = total2 + load_u8_as_i32(source + 32) * weight
+        total3 = total3 + load_u8_as_i32(source + 48) * weight
+        source += pitch
+    store_u8(target, fixed_to_bytes(total0))
+    store_u8(target + 16, fixed_to_bytes(total1))
+    store_u8(target + 32, fixed_to_bytes(total2))
+    store_u8(target + 48, fixed_to_bytes(total3))
+
+
+@kernel
+def _filter_narrow_row(
+    source: int, pitch: int, weights: int, step: int, taps: int, row_bytes: int, target: int
+) -> None:
+    """A row of fewer than 64 bytes, which no vector may read or write."""
+    for offset in range(row_bytes):
+        total = _HALF
+        for tap in range(taps):
+            total += read_u8(source + tap * pitch + offset) * read_i32(weights + step * tap)
+        write_u8(target + offset, total >> FIXED_POINT_BITS)

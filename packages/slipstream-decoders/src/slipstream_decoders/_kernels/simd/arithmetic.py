@@ -27,6 +27,9 @@ from slipstream_decoders._kernels.simd.vectors import (
     splat,
 )
 
+_lower: Any = lower_builtin
+_infer: Any = infer_global
+
 
 def _operate(operation: Any, name: str) -> None:
     """Give ``operation`` a meaning for two integer or two float vectors."""
@@ -37,10 +40,10 @@ def _operate(operation: Any, name: str) -> None:
     def emit_floats(_context: Any, builder: Builder, _signature: Any, values: Any) -> Value:
         return getattr(builder, f"f{name}")(*values, flags=CONTRACT)
 
-    lower_builtin(operation, INTS, INTS)(emit_ints)
-    lower_builtin(operation, FLOATS, FLOATS)(emit_floats)
+    _lower(operation, INTS, INTS)(emit_ints)
+    _lower(operation, FLOATS, FLOATS)(emit_floats)
     cases = [INTS(INTS, INTS), FLOATS(FLOATS, FLOATS)]
-    infer_global(operation)(type(f"_{name}", (ConcreteTemplate,), {"cases": cases}))
+    _infer(operation)(type(f"_{name}", (ConcreteTemplate,), {"cases": cases}))
 
 
 _operate(operator.add, "add")

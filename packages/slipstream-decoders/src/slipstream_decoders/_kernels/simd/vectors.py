@@ -25,7 +25,7 @@ Value = Any
 Vector = Any
 
 
-class VectorType(types.Type):  # type: ignore[misc]
+class VectorType(types.Type):
     """The numba type of an LLVM vector of 16 lanes.
 
     Parameters
@@ -42,11 +42,12 @@ class VectorType(types.Type):  # type: ignore[misc]
 
 
 @register_model(VectorType)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     """Held in registers as it is."""
 
     def __init__(self, manager: Any, frontend_type: VectorType) -> None:
-        super().__init__(manager, frontend_type, ir.VectorType(frontend_type.lane, LANES))
+        vector = ir.VectorType(frontend_type.lane, LANES)
+        super().__init__(manager, frontend_type, vector)  # type: ignore[no-untyped-call]
 
 
 BYTES: Final = VectorType("vector_u8", I8)
