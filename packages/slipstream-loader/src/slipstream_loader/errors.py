@@ -9,9 +9,8 @@
     ├── ImageDecodeError (ValueError)          an image is damaged or is no image
     └── StageError                             a stage failed; names the stage, field and samples
 
-Each class is also a kind of the builtin in brackets, so callers can catch it without this import.
-Errors of the layers below (``slipstream_cache.errors``, ``slipstream_decoders.errors``) pass through
-unchanged.
+Each class is also the builtin in brackets, so callers can catch it without this import. Errors of
+the layers below (``slipstream_cache.errors``, ``slipstream_decoders.errors``) pass unchanged.
 """
 
 from __future__ import annotations

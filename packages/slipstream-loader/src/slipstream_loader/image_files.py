@@ -1,0 +1,163 @@
+"""Reading image files with Pillow: strictly, quietly, as RGB.
+
+What counts as the image is what ``PIL.Image.open(...).convert("RGB")`` gives, as in torchvision's
+``pil_loader``: alpha is dropped, colour profiles and EXIF orientation are ignored, animations give
+their first frame. One exception: 16-bit grey is scaled to 8 bits, where Pillow would cut all
+values above 255.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import threading
+import warnings
+import zlib
+from types import TracebackType
+from typing import Any, Final, Literal, cast, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from slipstream_loader.errors import ImageDecodeError
+
+BAD_IMAGE_ERRORS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    Image.DecompressionBombError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's format plugins raise when they meet bad data."""
+
+_REFUSED_FORMATS: Final = frozenset({"EPS", "WMF"})
+"""Vector formats: Pillow would run another program to draw them."""
+
+ImageData = bytes | bytearray | memoryview | NDArray[np.uint8]
+
+
+class StrictPillow:
+    """Context in which Pillow neither accepts cut-off files nor warns, whatever is set globally.
+
+    ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` and the warning filters belong to the process. They are
+    changed when the first thread enters and put back when the last one leaves.
+    """
+
+    _lock = threading.Lock()
+    _num_inside = 0
+    _lenient = False
+    _silence = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+    def __enter__(self) -> None:
+        cls = type(self)
+        with self._lock:
+            if cls._num_inside == 0:
+                cls._lenient = ImageFile.LOAD_TRUNCATED_IMAGES
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+                cast(list[Any], warnings.filters).insert(0, self._silence)
+            cls._num_inside += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        cls = type(self)
+        with self._lock:
+            cls._num_inside -= 1
+            if cls._num_inside == 0:
+                ImageFile.LOAD_TRUNCATED_IMAGES = cls._lenient
+                filters = cast(list[Any], warnings.filters)
+                filters[:] = [entry for entry in filters if entry is not self._silence]
+
+
+def open_image(data: ImageData) -> Image.Image:
+    """Read the header of an image file; the pixels are loaded later.
+
+    Raises
+    ------
+    One of BAD_IMAGE_ERRORS
+        When Pillow cannot or must not read it.
+    """
+    image = Image.open(io.BytesIO(data))
+    if image.format in _REFUSED_FORMATS:
+        raise UnidentifiedImageError(f"{image.format} files hold drawings, not pixels")
+    return image
+
+
+def to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Convert a loaded image to mode ``"L"`` if it has no colour, else to ``"RGB"``.
+
+    Converting the result to RGB gives what converting the image itself would, but for 16-bit grey,
+    which is scaled to 8 bits.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        wide = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((wide * 255 + 32_767) // 65_535).astype(np.uint8))
+    if image.mode in ("RGB", "L"):
+        return image
+    return image.convert("L" if image.mode in ("1", "LA", "La", "I", "F") else "RGB")
+
+
+def describe_problem(error: BaseException) -> str:
+    """Say in a few words why Pillow could not read an image, the same on every run."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"{error}; raise PIL.Image.MAX_IMAGE_PIXELS if the image is meant to be that large"
+    if isinstance(error, UnidentifiedImageError) and "BytesIO" in str(error):
+        return "not an image of a format that Pillow reads"
+    return str(error) or type(error).__name__
+
+
+@overload
+def decode_image(data: ImageData, to_pil: Literal[False] = False) -> torch.Tensor: ...
+@overload
+def decode_image(data: ImageData, to_pil: Literal[True]) -> Image.Image: ...
+@overload
+def decode_image(data: ImageData, to_pil: bool) -> torch.Tensor | Image.Image: ...
+def decode_image(data: ImageData, to_pil: bool = False) -> torch.Tensor | Image.Image:
+    """Decode the bytes of an image file with Pillow.
+
+    Parameters
+    ----------
+    data : bytes-like or ndarray of uint8, shape (N,)
+        The file: JPEG, PNG, WebP or anything else that Pillow reads.
+    to_pil : bool
+        Return a Pillow image instead of a tensor.
+
+    Returns
+    -------
+    Tensor of uint8, shape (3, H, W), or PIL.Image.Image of mode RGB
+        A new object; EXIF orientation is not applied.
+
+    Raises
+    ------
+    ImageDecodeError
+        When the file is cut off, damaged, or not an image. What remains of a cut-off file is never
+        filled up with grey, even if ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` is set.
+    """
+    with StrictPillow():
+        try:
+            image = open_image(data)
+            image.load()
+            rgb = to_grey_or_rgb(image).convert("RGB")
+        except BAD_IMAGE_ERRORS as error:
+            raise ImageDecodeError(describe_problem(error)) from error
+    return rgb if to_pil else image_tensor(rgb)
+
+
+def image_tensor(image: Image.Image) -> torch.Tensor:
+    """Copy an RGB Pillow image to a contiguous uint8 tensor of shape (3, H, W)."""
+    pixels = np.array(image, dtype=np.uint8)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

@@ -1,0 +1,182 @@
+"""Images that are not plain JPEG files, brought to a stored codec with Pillow.
+
+The builder of a cache stores baseline and progressive JPEG files byte for byte and hands all else
+to `transcode`: PNG (whatever the file is called), WebP, BMP, GIF, TIFF, CMYK and arithmetic-coded
+JPEG, 16-bit grey, and images larger than ``max_size``. The pixels are those of
+`slipstream_loader.image_files`: RGB without alpha, colour profile or EXIF rotation. (Pillow itself
+turns a TIFF by its orientation tag when it loads it, so it is stored upright, with orientation 0.)
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from slipstream_cache.image_header import ImageHeaderError, JpegHeader, read_jpeg_header
+from slipstream_cache.layout import Codec, Condition, ImageFlag
+from slipstream_cache.source import StorageOptions, StoredImage
+from slipstream_loader.image_files import (
+    BAD_IMAGE_ERRORS,
+    StrictPillow,
+    describe_problem,
+    open_image,
+    to_grey_or_rgb,
+)
+
+_MAX_JPEG_SIDE: Final = 65_500
+"""Longest side in pixels that libjpeg writes."""
+
+_EXIF_ORIENTATION: Final = 0x0112
+
+# BT.601 full range (JFIF) in units of 2**-16; each chroma row adds up to 0.
+_LUMA: Final = (19_595, 38_470, 7_471)
+_CHROMA: Final = ((-11_059, -21_709, 32_768), (32_768, -27_439, -5_329))
+
+
+def transcode(payload: bytes, options: StorageOptions) -> StoredImage:
+    """Bring an image file to the form in which it is stored.
+
+    Parameters
+    ----------
+    payload : bytes
+        An image file.
+    options : StorageOptions
+        ``codec`` and ``quality`` of the result; ``max_size`` in pixels, to which the longer side of
+        a larger image is shrunk (antialiased, aspect ratio kept). Images that no JPEG can hold
+        (a side above 65,500 pixels) are stored as ``rgb`` in place of ``jpeg``.
+
+    Returns
+    -------
+    StoredImage
+        A sound plain JPEG that is not too large comes back unchanged. So does an image that Pillow
+        cannot decode: DAMAGED when its header could be read, else UNREADABLE, with the reason in
+        ``problem``. Its codec is UNKNOWN unless it is a plain JPEG, of which decoders may still
+        show the sound part.
+
+    Notes
+    -----
+    Bad data never raises. Thread-safe. The result depends on the input, the options and the
+    versions of Pillow and its libraries only.
+    """
+    header = _jpeg_header(payload)
+    with StrictPillow():
+        try:
+            image = open_image(payload)
+        except BAD_IMAGE_ERRORS as error:
+            return _unchanged(payload, header, (0, 0), describe_problem(error))
+        size = image.size
+        try:
+            pixels = _load(image, options.max_size)
+            orientation = _orientation(image, header)
+        except BAD_IMAGE_ERRORS as error:
+            return _unchanged(payload, header, size, describe_problem(error))
+        if header is not None and header.is_plain and not _is_above(size, options.max_size):
+            return _unchanged(payload, header, size, None)
+        stored, codec = _encode(pixels, options)
+    return StoredImage(
+        payload=stored,
+        height=pixels.height,
+        width=pixels.width,
+        codec=codec,
+        orientation=orientation,
+        flags=int(ImageFlag.TRANSCODED),
+    )
+
+
+def _jpeg_header(payload: bytes) -> JpegHeader | None:
+    try:
+        return read_jpeg_header(payload)
+    except ImageHeaderError:
+        return None
+
+
+def _unchanged(
+    payload: bytes, header: JpegHeader | None, size: tuple[int, int], problem: str | None
+) -> StoredImage:
+    """Keep the bytes; `size` (width, height) is (0, 0) where Pillow could not read the header."""
+    width, height = size if header is None else (header.width, header.height)
+    condition = Condition.UNREADABLE if not width else Condition.DAMAGED
+    return StoredImage(
+        payload=payload,
+        height=height,
+        width=width,
+        codec=Codec.JPEG if header is not None and header.is_plain else Codec.UNKNOWN,
+        orientation=0 if header is None else header.orientation,
+        condition=Condition.SOUND if problem is None else condition,
+        flags=int(ImageFlag.PROGRESSIVE) if header is not None and header.is_progressive else 0,
+        problem=problem,
+    )
+
+
+def _load(image: Image.Image, max_size: int | None) -> Image.Image:
+    """Decode all pixels, shrunk if need be, to mode L or RGB."""
+    if max_size is None or not _is_above(image.size, max_size):
+        image.load()
+        return to_grey_or_rgb(image)
+    target = _shrunk(image.size, max_size)
+    # A JPEG may be decoded at 1/2, 1/4 or 1/8: twice the final size is enough for the filter.
+    drafted = image.draft(None, (2 * target[0], 2 * target[1]))
+    image.load()
+    pixels = to_grey_or_rgb(image)
+    if drafted is not None:
+        return pixels.resize(target, Image.Resampling.LANCZOS, box=drafted[1])
+    return pixels.resize(_shrunk(pixels.size, max_size), Image.Resampling.LANCZOS)
+
+
+def _is_above(size: tuple[int, int], max_size: int | None) -> bool:
+    return max_size is not None and max(size) > max_size
+
+
+def _shrunk(size: tuple[int, int], max_size: int) -> tuple[int, int]:
+    scale = max_size / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _orientation(image: Image.Image, header: JpegHeader | None) -> int:
+    """EXIF orientation of a loaded image; 0 when it has none."""
+    if header is not None:
+        return header.orientation
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 0)
+    except BAD_IMAGE_ERRORS:
+        return 0
+    return value if isinstance(value, int) and 1 <= value <= 8 else 0
+
+
+def _encode(pixels: Image.Image, options: StorageOptions) -> tuple[bytes, Codec]:
+    if options.codec == "yuv420":
+        return rgb_to_yuv420(np.asarray(pixels.convert("RGB"))), Codec.YUV420
+    if options.codec == "rgb" or max(pixels.size) > _MAX_JPEG_SIDE:
+        return pixels.convert("RGB").tobytes(), Codec.RGB
+    file = io.BytesIO()
+    pixels.save(file, "JPEG", quality=options.quality, subsampling=0, comment=b"")
+    return file.getvalue(), Codec.JPEG
+
+
+def rgb_to_yuv420(rgb: NDArray[np.uint8]) -> bytes:
+    """Convert an image to planar Y, U, V in BT.601 full range, rounded to nearest.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (H, W, 3)
+        Any size, also odd ones.
+
+    Returns
+    -------
+    bytes
+        Y of H x W, then U and V of ceil(H / 2) x ceil(W / 2). A chroma sample is that of the mean
+        of its 2 x 2 pixels; at an odd edge the last row or column counts twice.
+    """
+    height, width = rgb.shape[:2]
+    wide = rgb.astype(np.int32)
+    luma = (wide @ np.array(_LUMA, np.int32) + (1 << 15)) >> 16
+    even = np.pad(wide, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    sums = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
+    # One below one half, as in libjpeg: pure blue and red give 255, not 256.
+    offset = (128 << 18) + (1 << 17) - 1
+    chroma = [(sums @ np.array(row, np.int32) + offset) >> 18 for row in _CHROMA]
+    return b"".join(plane.astype(np.uint8).tobytes() for plane in (luma, *chroma))
