@@ -116,21 +116,18 @@ def test_names_are_those_of_the_layer(name: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(LAYER_OF_MODULE))
 def test_modules_hold_names_of_their_layer(module: str) -> None:
-    """A module of the namespace exports objects of its layer and nothing of its own."""
+    """A module exports every name of its layer, the earlier names, and nothing of its own."""
     layer = import_module(LAYER_OF_MODULE[module])
+    renamed = _assigned(ast.parse(FACADE.read_text("utf-8")), "_RENAMED")
+    assert isinstance(renamed, dict)
     public = {key: value for key, value in vars(import_module(module)).items() if key[0] != "_"}
-    public.pop("OptimizedCache", None)
-    if not module.endswith("transforms"):
-        assert sorted(public) == sorted(layer.__all__)
     for name, value in public.items():
-        assert value is getattr(layer, name)
-
-
-@pytest.mark.parametrize("spelling", ["visionlab.slipstream.cache", "slipstream.cache"])
-def test_optimized_cache_is_sample_cache(spelling: str) -> None:
-    """``OptimizedCache`` is the earlier name of ``SampleCache``."""
-    module = import_module(spelling)
-    assert module.OptimizedCache is module.SampleCache
+        assert value is getattr(layer, renamed.get(name, name))
+    if not module.endswith("transforms"):
+        assert {name for name in public if name not in renamed} == set(layer.__all__)
+        assert {name for name in public if name in renamed} == {
+            name for name, current in renamed.items() if current in layer.__all__
+        }
 
 
 def test_missing_layer_says_what_to_install() -> None:

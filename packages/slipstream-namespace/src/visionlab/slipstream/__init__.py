@@ -67,7 +67,12 @@ _LAYER_OF = {
     "SlipstreamDataset": "slipstream_loader",
     "SlipstreamLoader": "slipstream_loader",
 }
-_RENAMED = {"OptimizedCache": "SampleCache"}  # names of earlier versions
+_RENAMED = {  # names of earlier versions -> their names in the layers
+    "CenterCrop": "DecodeCenterCrop",
+    "Decoder": "DecodeOnly",
+    "OptimizedCache": "SampleCache",
+    "RandomResizedCrop": "DecodeRandomResizedCrop",
+}
 
 if TYPE_CHECKING:
     from slipstream_cache import (
@@ -84,19 +89,19 @@ if TYPE_CHECKING:
         IMAGENET_MEAN,
         IMAGENET_STD,
         BatchContext,
-        CenterCrop,
         DecodeCenterCrop,
         DecodeOnly,
-        Decoder,
         DecodeRandomResizedCrop,
         DecodeResizeCrop,
         MultiCropPipeline,
         NamedCopies,
         Normalize,
-        RandomResizedCrop,
         Stage,
         ToTorchImage,
     )
+    from slipstream_decoders import DecodeCenterCrop as CenterCrop
+    from slipstream_decoders import DecodeOnly as Decoder
+    from slipstream_decoders import DecodeRandomResizedCrop as RandomResizedCrop
     from slipstream_loader import (
         SlipstreamDataset,
         SlipstreamLoader,

@@ -1,6 +1,9 @@
-"""Decoders and stages: every public name of ``slipstream_decoders``."""
+"""Decoders and stages: every public name of ``slipstream_decoders``, and its earlier names."""
 
 from visionlab.slipstream import _layers
 
 _layers.require("slipstream_decoders")
 from slipstream_decoders import *
+from visionlab.slipstream import CenterCrop as CenterCrop
+from visionlab.slipstream import Decoder as Decoder
+from visionlab.slipstream import RandomResizedCrop as RandomResizedCrop
