@@ -1,1 +1,67 @@
-"""Memory-mapped sample caches."""
+"""Memory-mapped, immutable sample caches: build one from a source, then read batches from it."""
+
+import logging
+
+from slipstream_cache.builder import build
+from slipstream_cache.cache import SampleCache
+from slipstream_cache.errors import (
+    CacheError,
+    CacheExistsError,
+    CacheNotFoundError,
+    CacheWriteError,
+    CorruptCacheError,
+    FieldNameError,
+    FieldNotFoundError,
+    FieldTypeError,
+    IndexNotFoundError,
+    ManifestError,
+    SampleIdError,
+    SourceReadError,
+    UnsupportedImageError,
+    UnsupportedVersionError,
+)
+from slipstream_cache.field_types import infer_field_types
+from slipstream_cache.integrity import Problem, check_integrity
+from slipstream_cache.layout import Codec, Condition, ImageFlag
+from slipstream_cache.locations import cache_key, default_cache_root
+from slipstream_cache.payloads import Payloads, gather
+from slipstream_cache.source import FieldSpec, Source, StorageOptions, StoredImage, Transcode
+from slipstream_cache.value_index import ValueIndex, write_index
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+__all__ = [
+    "CacheError",
+    "CacheExistsError",
+    "CacheNotFoundError",
+    "CacheWriteError",
+    "Codec",
+    "Condition",
+    "CorruptCacheError",
+    "FieldNameError",
+    "FieldNotFoundError",
+    "FieldSpec",
+    "FieldTypeError",
+    "ImageFlag",
+    "IndexNotFoundError",
+    "ManifestError",
+    "Payloads",
+    "Problem",
+    "SampleCache",
+    "SampleIdError",
+    "Source",
+    "SourceReadError",
+    "StorageOptions",
+    "StoredImage",
+    "Transcode",
+    "UnsupportedImageError",
+    "UnsupportedVersionError",
+    "ValueIndex",
+    "build",
+    "cache_key",
+    "check_integrity",
+    "default_cache_root",
+    "gather",
+    "infer_field_types",
+    "write_index",
+]

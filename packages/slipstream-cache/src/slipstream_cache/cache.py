@@ -1,0 +1,238 @@
+"""``SampleCache``: a published cache, opened for reading."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from slipstream_cache.errors import FieldNotFoundError, SampleIdError
+from slipstream_cache.manifest import Manifest, read_manifest
+from slipstream_cache.payloads import Payloads
+from slipstream_cache.readers import DenseReader, ImageReader, RaggedReader, make_reader
+from slipstream_cache.source import FieldSpec
+
+if TYPE_CHECKING:
+    from slipstream_cache.value_index import ValueIndex
+
+
+class SampleCache:
+    """A published cache. Open one with ``SampleCache.open``.
+
+    Opening reads the manifest alone; files are mapped when a sample in them is first asked for.
+    All methods may be called from several threads. A pickled cache is its path, and opens again
+    where it is unpickled.
+
+    Parameters
+    ----------
+    cache_dir : Path
+        Absolute directory of the cache.
+    manifest : Manifest
+        What it holds.
+    """
+
+    def __init__(self, cache_dir: Path, manifest: Manifest) -> None:
+        self._cache_dir, self._manifest = cache_dir, manifest
+        self._readers = {
+            name: make_reader(cache_dir, name, spec, manifest.parts)
+            for name, spec in manifest.fields.items()
+        }
+
+    @classmethod
+    def open(cls, cache_dir: str | os.PathLike[str]) -> SampleCache:
+        """Open the cache in a directory.
+
+        Raises
+        ------
+        CacheNotFoundError
+            There is no published cache.
+        ManifestError, UnsupportedVersionError
+            Its manifest is not a slipcache's, or of another format version.
+        """
+        directory = Path(cache_dir).absolute()
+        return cls(directory, read_manifest(directory))
+
+    @property
+    def cache_dir(self) -> Path:
+        """The cache's directory, absolute."""
+        return self._cache_dir
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the cache holds, and where it came from."""
+        return self._manifest
+
+    @cached_property
+    def fields(self) -> Mapping[str, FieldSpec]:
+        """Field name to how it is stored, in the source's order."""
+        return MappingProxyType(dict(self._manifest.fields))
+
+    @property
+    def image_fields(self) -> list[str]:
+        """Names of the image fields."""
+        return [name for name, spec in self.fields.items() if spec.kind == "image"]
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples; valid ids are 0 to this, excluded."""
+        return self._manifest.num_samples
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __getitem__(self, sample_id: int) -> dict[str, Any]:
+        """Return one sample: NumPy scalars and arrays, str, bytes, JSON values; images as bytes."""
+        batch = self.load_batch(np.array([_as_id(sample_id)]))
+        return {
+            name: value["data"].tobytes() if isinstance(value, dict) else value[0]
+            for name, value in batch.items()
+        }
+
+    def load_batch(
+        self, ids: ArrayLike, fields: Sequence[str] | None = None
+    ) -> dict[str, NDArray[Any] | list[Any] | dict[str, NDArray[Any]]]:
+        """Copy samples out of the cache.
+
+        Parameters
+        ----------
+        ids : array-like of int, shape (B,)
+            Sample ids in any order, repeats allowed.
+        fields : sequence of str, optional
+            Names of the fields to load; by default all.
+
+        Returns
+        -------
+        dict
+            Field name to value. Dense: a new array of shape (B, *shape). Ragged: a list of B
+            ``str``, ``bytes`` or JSON values. Image: a dict of ``data`` (uint8, 1-D, the payloads
+            one after another), ``offsets`` and ``sizes`` (int64, bytes), ``heights`` and
+            ``widths`` (int32, pixels) and ``codecs`` (uint8, ``Codec``), each of shape (B,).
+
+        Raises
+        ------
+        SampleIdError
+            An id is negative or not below ``num_samples``.
+        FieldNotFoundError
+            There is no field of that name.
+        CorruptCacheError
+            A file of the cache is missing, cut off, or contradicts itself.
+        """
+        valid = self._check_ids(ids)
+        names = list(self._readers) if fields is None else fields
+        return {name: self._reader(name).load(valid) for name in names}
+
+    def payloads(self, field: str, ids: ArrayLike) -> Payloads:
+        """Return where images are in memory, without copying them.
+
+        Parameters
+        ----------
+        field : str
+            Name of an image field.
+        ids : array-like of int, shape (B,)
+            Sample ids in any order, repeats allowed.
+
+        Raises
+        ------
+        SampleIdError, FieldNotFoundError, CorruptCacheError
+            As ``load_batch``; also if the field holds no images.
+        """
+        return self._image_reader(field).locate(self._check_ids(ids))
+
+    def conditions(self, field: str) -> NDArray[np.uint8]:
+        """Return the ``Condition`` of every sample's image, shape (num_samples,)."""
+        return self._image_reader(field).conditions()
+
+    def value_index(self, field: str) -> ValueIndex:
+        """Open the index of a field's values that ``write_index`` made.
+
+        Raises
+        ------
+        IndexNotFoundError
+            There is none, or it was made from another state of the field.
+        """
+        from slipstream_cache.value_index import open_index
+
+        self._reader(field)
+        return open_index(self, field)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SampleCache.open, (self._cache_dir,)
+
+    def __repr__(self) -> str:
+        manifest = self._manifest
+        lines = [
+            f"SampleCache at {self._cache_dir}",
+            f"  {manifest.num_samples:,} samples, {_readable(manifest.num_bytes)} in "
+            f"{len(manifest.parts)} parts, from {manifest.source.kind} {manifest.source.uri}",
+        ]
+        width = max(map(len, self.fields))
+        for name, spec in self.fields.items():
+            lines.append(f"  {name:{width}}  {spec.kind:6}  {self._details(name, spec)}".rstrip())
+        return "\n".join(lines)
+
+    def _details(self, name: str, spec: FieldSpec) -> str:
+        if spec.kind == "dense":
+            return f"{spec.dtype} {list(spec.shape)}" if spec.shape else str(spec.dtype)
+        if spec.kind == "ragged":
+            return str(spec.content)
+        counts = [part.images[name] for part in self._manifest.parts]
+        found = {
+            "damaged": sum(c.damaged for c in counts),
+            "unreadable": sum(c.unreadable for c in counts),
+        }
+        return ", ".join(f"{count:,} {word}" for word, count in found.items() if count)
+
+    def _reader(self, field: str) -> DenseReader | RaggedReader | ImageReader:
+        try:
+            return self._readers[field]
+        except KeyError:
+            raise FieldNotFoundError(
+                f"{self._cache_dir} has no field {field!r}; it has "
+                f"{', '.join(map(repr, self._readers))}"
+            ) from None
+
+    def _image_reader(self, field: str) -> ImageReader:
+        reader = self._reader(field)
+        if not isinstance(reader, ImageReader):
+            raise FieldNotFoundError(
+                f"field {field!r} of {self._cache_dir} is {self.fields[field].kind}, not image; "
+                f"its image fields are {self.image_fields}"
+            )
+        return reader
+
+    def _check_ids(self, ids: ArrayLike) -> NDArray[np.int64]:
+        array = np.asarray(ids)
+        if array.ndim != 1:
+            raise TypeError(f"sample ids must be 1-D, got shape {array.shape}")
+        if array.size == 0:
+            return np.empty(0, np.int64)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"sample ids must be integers, got {array.dtype}")
+        if array.min() < 0 or array.max() >= self.num_samples:
+            wrong = array[(array < 0) | (array >= self.num_samples)][0]
+            raise SampleIdError(
+                f"sample id {wrong} is not in [0, {self.num_samples}) of {self._cache_dir}"
+            )
+        return np.ascontiguousarray(array, np.int64)
+
+
+def _as_id(sample_id: int) -> int:
+    try:
+        return sample_id.__index__()
+    except AttributeError:
+        raise TypeError(f"a sample id is an int, got {type(sample_id).__name__}") from None
+
+
+def _readable(num_bytes: int) -> str:
+    size = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.4g} {unit}"
+        size /= 1000
+    return f"{size:.4g} TB"

@@ -1,0 +1,149 @@
+"""Read-only maps of files that hold no file descriptor, so that thousands can be open at once."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipstream_cache.errors import CorruptCacheError
+from slipstream_cache.manifest import FileInfo
+
+
+class FileMap:
+    """A file's bytes in memory, for as long as this object or an array on it lives.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    info : FileInfo
+        What the manifest says about it.
+
+    Raises
+    ------
+    CorruptCacheError
+        The file is missing or has another size.
+    """
+
+    def __init__(self, path: Path, info: FileInfo) -> None:
+        self.path = path
+        self.num_bytes = info.bytes
+        try:
+            with path.open("rb") as file:
+                found = os.fstat(file.fileno()).st_size
+                if found != info.bytes:
+                    raise CorruptCacheError(
+                        f"{path} has {found} bytes, expected {info.bytes}: the file is damaged; "
+                        "delete the cache and run `slipstream build` again, or copy it again"
+                    )
+                self.address = self._map(file.fileno()) if found else 0
+        except FileNotFoundError as error:
+            raise CorruptCacheError(
+                f"{path} is missing, expected {info.bytes} bytes; delete the cache and run "
+                "`slipstream build` again, or copy it again"
+            ) from error
+
+    def array(self, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> NDArray[Any]:
+        """Return a read-only view; the caller has checked that the file holds it."""
+        if 0 in shape:
+            return np.empty(shape, dtype)
+        return np.asarray(_View(self, dtype, shape, offset))
+
+    def _map(self, descriptor: int) -> int:
+        if sys.platform == "win32" or ctypes.sizeof(ctypes.c_void_p) != 8:
+            self._owner = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            return int(np.frombuffer(self._owner, dtype=np.uint8).ctypes.data)
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        address = libc.mmap(
+            None,
+            ctypes.c_size_t(self.num_bytes),
+            ctypes.c_int(mmap.PROT_READ),
+            ctypes.c_int(mmap.MAP_SHARED),
+            ctypes.c_int(descriptor),
+            ctypes.c_longlong(0),
+        )
+        if address == ctypes.c_void_p(-1).value:
+            code = ctypes.get_errno()
+            raise OSError(code, f"cannot map: {os.strerror(code)}", str(self.path))
+        unmap = weakref.finalize(
+            self, libc.munmap, ctypes.c_void_p(address), ctypes.c_size_t(self.num_bytes)
+        )
+        unmap.atexit = False  # threads may still read while the interpreter ends
+        return int(address)
+
+
+class _View:
+    """Tells NumPy about a part of a map, and keeps the map alive."""
+
+    def __init__(
+        self, owner: FileMap, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int
+    ) -> None:
+        self._owner = owner
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": dtype.str,
+            "descr": np.lib.format.dtype_to_descr(dtype) if dtype.names else [("", dtype.str)],
+            "data": (owner.address + offset, True),
+        }
+
+
+class NpyMap:
+    """A mapped .npy file whose dtype and shape were checked.
+
+    Parameters
+    ----------
+    path, info
+        As for ``FileMap``.
+    dtype : numpy.dtype
+        Expected.
+    shape : tuple of int
+        Expected.
+
+    Raises
+    ------
+    CorruptCacheError
+        The file is missing, has another size, or is not such an array.
+    """
+
+    def __init__(
+        self, path: Path, info: FileInfo, dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> None:
+        self._map = FileMap(path, info)
+        self._dtype, self._shape = dtype, shape
+        self._offset = _check_npy(path, info.bytes, dtype, shape)
+        self.address = self._map.address + self._offset
+        """Address of the first element; never 0."""
+
+    def array(self) -> NDArray[Any]:
+        """Return a read-only view of the array."""
+        return self._map.array(self._dtype, self._shape, self._offset)
+
+
+def _check_npy(path: Path, num_bytes: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Bytes before the data of a .npy file that has the expected dtype and shape."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0):
+                raise ValueError(f".npy version {version}, expected (1, 0)")
+            found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(file)
+            offset = file.tell()
+    except ValueError as error:
+        raise CorruptCacheError(f"{path} is not a .npy file of this format: {error}") from error
+    expected_bytes = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if found_dtype != dtype or found_shape != shape or fortran or num_bytes != expected_bytes:
+        raise CorruptCacheError(
+            f"{path} holds {found_dtype} of shape {found_shape} in {num_bytes} bytes, expected "
+            f"{dtype} of shape {shape} in {expected_bytes} bytes; run `slipstream verify`"
+        )
+    return offset
