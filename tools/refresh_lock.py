@@ -9,6 +9,7 @@ Run it from anywhere: ``python tools/refresh_lock.py``. It needs the package ind
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections import Counter
@@ -26,7 +27,7 @@ CONSTRAINTS = re.compile(r"^constraint-dependencies = \[.*?\]$", re.MULTILINE | 
 
 def uv(arguments: str) -> str:
     """Standard output of uv in the root of the workspace."""
-    command = ["uv", *arguments.split()]
+    command = [os.environ.get("UV", "uv"), *arguments.split()]  # ``uv run`` says where it is
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
