@@ -10,29 +10,53 @@ same table in reverse order and costs nothing.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from slipstream_decoders._jit import kernel
+from slipstream_decoders._kernels.simd.arithmetic import divide, splat_f32, triangle
 from slipstream_decoders._kernels.simd.memory import (
+    load_f32,
     read_f64,
+    read_i32,
+    read_u8,
+    store_f32,
+    write_f32,
     write_f64,
     write_i32,
+    write_u8,
 )
 
 OK: Final = 0
-"""The output is written. These three are numbers of ``status.DecodeStatus``."""
+"""The output is written. These are numbers of ``status.DecodeStatus``; with others it is not."""
+UNSUPPORTED: Final = 4
+"""A chroma ratio or an output kind that there is not."""
 BAD_BOX: Final = 5
-"""The window or the bounds are empty, not finite, or not inside one another. Nothing is written."""
+"""Window, bounds, sizes and pitches do not fit together: empty, not finite or outside."""
 WORKSPACE: Final = 6
-"""The workspace is smaller than the size function says. Nothing is written."""
+"""The workspace is smaller than the size function says."""
 
 FIXED_POINT_BITS: Final = 22
 """Fractional bits of integer weights."""
 
 _LARGEST_SIDE = 1 << 24
 _ROUNDING = 1e-3  # pixels by which rounding may push a window over its bounds
+
+
+class Filter(NamedTuple):
+    """The filter of one axis."""
+
+    table: int
+    """Address of the first pixels (int32) and the weights (4 bytes each)."""
+    entries: int
+    """Output pixels that the table describes: the output's, and copies of the last one."""
+    taps: int
+    """Weights of each output pixel."""
+    first: int
+    """The first source pixel that any output pixel touches."""
+    reach: int
+    """How many source pixels are touched from there on."""
 
 
 @kernel
@@ -65,38 +89,53 @@ def is_window_inside(start: float, length: float, first: int, size: int, source_
 
 
 @kernel
+def copy_bytes(source: int, length: int, target: int) -> None:
+    """Copy ``length`` bytes between addresses."""
+    for offset in range(length):
+        write_u8(target + offset, read_u8(source + offset))
+
+
+@kernel
+def _filter(table: int, outputs: int, entries: int, taps: int) -> Filter:
+    one_end = read_i32(table)
+    other_end = read_i32(table + 4 * (outputs - 1))
+    first = np.int64(min(one_end, other_end))
+    return Filter(table, entries, taps, first, np.int64(max(one_end, other_end)) + taps - first)
+
+
+@kernel
 def fill_fixed_filter(
     start: float,
-    stop: float,
+    length: float,
     size: int,
     outputs: int,
     entries: int,
     flip: bool,
     table: int,
     scratch: int,
-) -> int:
+) -> Filter:
     """Integer weights, equal to those of Pillow's BILINEAR bit for bit.
 
     Parameters
     ----------
-    start, stop : float
-        Ends of the window in pixels, relative to the bounds; rounded to float32 as Pillow does.
+    start, length : float
+        The window in pixels, relative to the bounds; its ends are rounded to float32, as in Pillow.
     size : int
         Pixels between the bounds.
     outputs, entries : int
-        Output pixels, and entries of the table: those above ``outputs`` repeat the last.
+        Output pixels, and entries of the table.
     flip : bool
-        Whether the first output is the window's last pixel.
+        Whether the first output pixel is the window's last.
     table, scratch : int
         Addresses of ``table_size(most_taps(size, outputs), entries)`` bytes, and of 8 bytes a tap.
 
     Returns
     -------
-    int
-        Number of taps.
+    Filter
+        Its weights are int32 with ``FIXED_POINT_BITS`` fractional bits.
     """
     low = np.float32(min(max(start, 0.0), float(size)))
-    high = np.float32(min(max(stop, 0.0), float(size)))
+    high = np.float32(min(max(start + length, 0.0), float(size)))
     scale = np.float64(high - low) / outputs
     support = max(scale, 1.0)
     inverse = 1.0 / support
@@ -125,4 +164,63 @@ def fill_fixed_filter(
             weight = read_f64(scratch + 8 * tap) / total
             fixed = int(0.5 + weight * (1 << FIXED_POINT_BITS))
             write_i32(table + 4 * ((1 + tap) * entries + entry), fixed)
-    return taps
+    return _filter(table, outputs, entries, taps)
+
+
+@kernel
+def fill_float_filter(
+    start: float,
+    length: float,
+    first: int,
+    size: int,
+    outputs: int,
+    entries: int,
+    flip: bool,
+    table: int,
+) -> Filter:
+    """Weights in float32.
+
+    Parameters
+    ----------
+    start, length : float
+        The window, in source pixels.
+    first, size : int
+        The bounds, in source pixels.
+    outputs, entries : int
+        Output pixels, and entries of the table: a multiple of 16.
+    flip : bool
+        Whether the first output pixel is the window's last.
+    table : int
+        Address of ``table_size(most_taps(size, outputs), entries)`` bytes.
+
+    Returns
+    -------
+    Filter
+        Its weights are float32 and sum to 1.
+    """
+    scale = length / outputs
+    support = max(scale, 1.0)
+    taps = min(math.ceil(2.0 * support - 1e-9), size)
+    weights = table + 4 * entries
+    for entry in range(entries):
+        output = min(entry, outputs - 1)
+        if flip:
+            output = outputs - 1 - output
+        centre = start + (output + 0.5) * scale
+        base = min(max(math.floor(centre - support + 0.5), first), first + size - taps)
+        write_i32(table + 4 * entry, base)
+        write_f32(weights + 4 * entry, base - centre + 0.5)
+    one = splat_f32(1.0)
+    inverse = splat_f32(1.0 / support)
+    for block in range(weights, weights + 4 * entries, 64):
+        distance = load_f32(block)
+        total = splat_f32(0.0)
+        for tap in range(taps):
+            weight = triangle((distance + splat_f32(tap)) * inverse)
+            store_f32(block + 4 * entries * tap, weight)
+            total = total + weight
+        share = divide(one, total)
+        for tap in range(taps):
+            target = block + 4 * entries * tap
+            store_f32(target, load_f32(target) * share)
+    return _filter(table, outputs, entries, taps)

@@ -16,6 +16,8 @@ from slipstream_decoders._kernels.filters import (
     FIXED_POINT_BITS,
     OK,
     WORKSPACE,
+    Filter,
+    copy_bytes,
     fill_fixed_filter,
     is_window_inside,
     most_taps,
@@ -103,34 +105,40 @@ def resize_rgb(
     ):
         return WORKSPACE
     entries = round_up(output_width, 2)
-    columns = round_up(workspace, 64)
-    rows = columns + table_size(most_taps(bounds_width, output_width), entries)
-    scratch = rows + table_size(most_taps(bounds_height, output_height), output_height)
-    left = window_x - bounds_x
-    top = window_y - bounds_y
-    column_taps = fill_fixed_filter(
-        left, left + window_width, bounds_width, output_width, entries, flip, columns, scratch
-    )
-    row_taps = fill_fixed_filter(
-        top, top + window_height, bounds_height, output_height, output_height, False, rows, scratch
-    )
+    column_table = round_up(workspace, 64)
+    row_table = column_table + table_size(most_taps(bounds_width, output_width), entries)
+    scratch = row_table + table_size(most_taps(bounds_height, output_height), output_height)
     between = round_up(scratch + _scratch_size(bounds_height, bounds_width, entries), 64)
-    first_row, num_rows = _reach(rows, output_height, row_taps)
-    first_column, num_columns = _reach(columns, output_width, column_taps)
-    source += (bounds_y + first_row) * source_pitch + 3 * (bounds_x + first_column)
+    columns = fill_fixed_filter(
+        window_x - bounds_x,
+        window_width,
+        bounds_width,
+        output_width,
+        entries,
+        flip,
+        column_table,
+        scratch,
+    )
+    rows = fill_fixed_filter(
+        window_y - bounds_y,
+        window_height,
+        bounds_height,
+        output_height,
+        output_height,
+        False,
+        row_table,
+        scratch,
+    )
+    source += (bounds_y + rows.first) * source_pitch + 3 * (bounds_x + columns.first)
     if _is_vertical_first(bounds_height, bounds_width, output_height, output_width):
-        pitch = _pitch(num_columns)
-        _filter_rows(
-            source, source_pitch, rows, row_taps, output_height, 3 * num_columns, between, pitch
-        )
+        pitch = _pitch(columns.reach)
+        _filter_rows(source, source_pitch, rows, 3 * columns.reach, between, pitch)
         _filter_columns(
             between,
             pitch,
             output_height,
-            num_columns,
             columns,
-            column_taps,
-            output_width,
+            3 * output_width,
             scratch,
             output,
             output_pitch,
@@ -138,20 +146,9 @@ def resize_rgb(
     else:
         pitch = _pitch(output_width)
         _filter_columns(
-            source,
-            source_pitch,
-            num_rows,
-            num_columns,
-            columns,
-            column_taps,
-            output_width,
-            scratch,
-            between,
-            pitch,
+            source, source_pitch, rows.reach, columns, 3 * output_width, scratch, between, pitch
         )
-        _filter_rows(
-            between, pitch, rows, row_taps, output_height, 3 * output_width, output, output_pitch
-        )
+        _filter_rows(between, pitch, rows, 3 * output_width, output, output_pitch)
     return OK
 
 
@@ -195,41 +192,29 @@ def _is_vertical_first(
 
 
 @kernel
-def _reach(table: int, outputs: int, taps: int) -> tuple[int, int]:
-    """First source pixel that a filter touches, and how many from there on."""
-    one_end = read_i32(table)
-    other_end = read_i32(table + 4 * (outputs - 1))
-    first = min(one_end, other_end)
-    return first, max(one_end, other_end) + taps - first
-
-
-@kernel
 def _filter_columns(
     source: int,
     source_pitch: int,
     num_rows: int,
-    num_columns: int,
-    columns: int,
-    taps: int,
-    output_width: int,
+    columns: Filter,
+    target_bytes: int,
     scratch: int,
     target: int,
     target_pitch: int,
 ) -> None:
     """Horizontal pass; ``source`` is the first pixel that the filter touches."""
-    entries = round_up(output_width, 2)
-    first, _ = _reach(columns, output_width, taps)
+    source_bytes = 3 * columns.reach
     transposed = scratch + 256
-    results = transposed + 16 * round_up(3 * num_columns, 16)
+    results = transposed + 16 * round_up(source_bytes, 16)
+    height = min(num_rows, 16)
     for group in range(0, num_rows, 16):
         row = max(min(group, num_rows - 16), 0)
-        height = min(num_rows, 16)
         _transpose_rows(
-            source + row * source_pitch, source_pitch, height, 3 * num_columns, scratch, transposed
+            source + row * source_pitch, source_pitch, height, source_bytes, scratch, transposed
         )
-        _filter_transposed(transposed, first, columns, taps, entries, results)
+        _filter_transposed(transposed, columns, results)
         _transpose_back(
-            results, height, 3 * output_width, scratch, target + row * target_pitch, target_pitch
+            results, height, target_bytes, scratch, target + row * target_pitch, target_pitch
         )
 
 
@@ -244,7 +229,7 @@ def _transpose_rows(
             transpose_tile_u8(source + offset, pitch, transposed + 16 * offset, 16)
         else:
             for row in range(height):
-                _copy(source + row * pitch + offset, length, tile + 16 * row)
+                copy_bytes(source + row * pitch + offset, length, tile + 16 * row)
             transpose_tile_u8(tile, 16, transposed + 16 * offset, 16)
 
 
@@ -260,32 +245,25 @@ def _transpose_back(
         else:
             transpose_tile_u8(results + 16 * offset, 16, tile, 16)
             for row in range(height):
-                _copy(tile + 16 * row, length, target + row * pitch + offset)
+                copy_bytes(tile + 16 * row, length, target + row * pitch + offset)
 
 
 @kernel
-def _copy(source: int, length: int, target: int) -> None:
-    for offset in range(length):
-        write_u8(target + offset, read_u8(source + offset))
-
-
-@kernel
-def _filter_transposed(
-    transposed: int, first: int, columns: int, taps: int, entries: int, results: int
-) -> None:
+def _filter_transposed(transposed: int, columns: Filter, results: int) -> None:
     """``transposed[byte][row]`` -> ``results[byte][row]``: two output pixels of 16 rows at once."""
-    for entry in range(0, entries, 2):
-        a = transposed + 48 * (read_i32(columns + 4 * entry) - first)
-        b = transposed + 48 * (read_i32(columns + 4 * entry + 4) - first)
-        weights = columns + 4 * (entries + entry)
+    step = 4 * columns.entries
+    for entry in range(0, columns.entries, 2):
+        a = transposed + 48 * (read_i32(columns.table + 4 * entry) - columns.first)
+        b = transposed + 48 * (read_i32(columns.table + 4 * entry + 4) - columns.first)
+        weights = columns.table + step + 4 * entry
         red_a = green_a = blue_a = red_b = green_b = blue_b = splat_i32(_HALF)
-        for tap in range(taps):
-            weight = splat_i32(read_i32(weights + 4 * entries * tap))
+        for tap in range(columns.taps):
+            weight = splat_i32(read_i32(weights + step * tap))
             pixel = a + 48 * tap
             red_a = red_a + load_u8_as_i32(pixel) * weight
             green_a = green_a + load_u8_as_i32(pixel + 16) * weight
             blue_a = blue_a + load_u8_as_i32(pixel + 32) * weight
-            weight = splat_i32(read_i32(weights + 4 * entries * tap + 4))
+            weight = splat_i32(read_i32(weights + step * tap + 4))
             pixel = b + 48 * tap
             red_b = red_b + load_u8_as_i32(pixel) * weight
             green_b = green_b + load_u8_as_i32(pixel + 16) * weight
@@ -301,28 +279,20 @@ def _filter_transposed(
 
 @kernel
 def _filter_rows(
-    source: int,
-    source_pitch: int,
-    rows: int,
-    taps: int,
-    output_height: int,
-    row_bytes: int,
-    target: int,
-    target_pitch: int,
+    source: int, source_pitch: int, rows: Filter, row_bytes: int, target: int, target_pitch: int
 ) -> None:
     """Vertical pass; ``source`` is the first pixel that the filter touches."""
-    first = read_i32(rows)
-    for row in range(output_height):
-        top = source + (read_i32(rows + 4 * row) - first) * source_pitch
-        weights = rows + 4 * (output_height + row)
-        step = 4 * output_height
+    step = 4 * rows.entries
+    for row in range(rows.entries):
+        top = source + (read_i32(rows.table + 4 * row) - rows.first) * source_pitch
+        weights = rows.table + step + 4 * row
         out = target + row * target_pitch
         if row_bytes < 64:
-            _filter_narrow_row(top, source_pitch, weights, step, taps, row_bytes, out)
+            _filter_narrow_row(top, source_pitch, weights, step, rows.taps, row_bytes, out)
         else:
             for block in range(0, row_bytes, 64):
                 offset = min(block, row_bytes - 64)
-                _filter_64_bytes(top + offset, source_pitch, weights, step, taps, out + offset)
+                _filter_64_bytes(top + offset, source_pitch, weights, step, rows.taps, out + offset)
 
 
 @kernel

@@ -14,6 +14,7 @@ from numba.extending import lower_builtin
 from slipstream_decoders._kernels.simd.vectors import (
     BYTES,
     CONTRACT,
+    F32,
     FLOATS,
     I8,
     I32,
@@ -55,6 +56,18 @@ def _multiply_add(builder: Builder, x: Value, y: Value, total: Value) -> Value:
     return builder.fadd(builder.fmul(x, y, flags=CONTRACT), total, flags=CONTRACT)
 
 
+def _divide(builder: Builder, x: Value, y: Value) -> Value:
+    return builder.fdiv(x, y, flags=CONTRACT)
+
+
+def _triangle(builder: Builder, x: Value) -> Value:
+    one, zero = same(F32, 1.0), same(F32, 0.0)
+    rising = builder.fadd(one, x, flags=CONTRACT)
+    falling = builder.fsub(one, x, flags=CONTRACT)
+    lower = builder.select(builder.fcmp_ordered("<", rising, falling), rising, falling)
+    return builder.select(builder.fcmp_ordered(">", lower, zero), lower, zero)
+
+
 def clamp_to_byte(builder: Builder, value: Value) -> Value:
     """Clamp <n x i32> to 0..255; with a later truncation LLVM often makes it one instruction."""
     zero, top = same(I32, 0), same(I32, 255)
@@ -71,6 +84,11 @@ multiply_add: Callable[[Vector, Vector, Vector], Vector] = define(
     "multiply_add", FLOATS, [FLOATS, FLOATS, FLOATS], _multiply_add
 )
 """``x * y + total``, fused where the processor can."""
+
+divide: Callable[[Vector, Vector], Vector] = define("divide", FLOATS, [FLOATS, FLOATS], _divide)
+
+triangle: Callable[[Vector], Vector] = define("triangle", FLOATS, [FLOATS], _triangle)
+"""``max(1 - abs(x), 0)``."""
 
 splat_f32: Callable[[float], Vector] = define("splat_f32", FLOATS, [types.float32], splat)
 splat_i32: Callable[[int], Vector] = define("splat_i32", INTS, [types.int32], splat)

@@ -1,0 +1,439 @@
+"""Crop and resize of Y, Cb, Cr planes, with the colours converted at the output size.
+
+Sixteen output rows at a time: the vertical pass of each plane (64 pixels of a row at once), 16 x 16
+transposes, the horizontal pass (a tap is one multiply-add of 16 rows), then colours, transposed
+back and stored. Nothing of the image's size lies in between, everything is float32 until the end,
+and chroma is never brought to luma's resolution. Of the planes, pixels of the plane itself are
+read and nothing else; the output is written exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from slipstream_decoders._jit import kernel
+from slipstream_decoders._kernels.filters import (
+    BAD_BOX,
+    OK,
+    UNSUPPORTED,
+    WORKSPACE,
+    Filter,
+    copy_bytes,
+    fill_float_filter,
+    is_window_inside,
+    most_taps,
+    round_up,
+    table_size,
+)
+from slipstream_decoders._kernels.simd.arithmetic import multiply_add, splat_f32
+from slipstream_decoders._kernels.simd.colour import (
+    write_byte_pixels,
+    write_float_pixels,
+    write_float_planes,
+)
+from slipstream_decoders._kernels.simd.memory import (
+    load_f32,
+    load_u8_as_f32,
+    read_f32,
+    read_i32,
+    read_u8,
+    store_f32,
+    write_f32,
+)
+from slipstream_decoders._kernels.simd.tiles import transpose_tile_f32
+
+UINT8_PIXELS: Final = 0
+"""Output kind: uint8 RGB, height x width x 3, rounded to nearest."""
+FLOAT32_PIXELS: Final = 1
+"""Output kind: float32 RGB, height x width x 3, ``rgb * scale + bias``."""
+FLOAT32_PLANES: Final = 2
+"""Output kind: float32 RGB, 3 x height x width, ``rgb * scale + bias``."""
+
+_LINE = 64  # bytes of 16 float32
+_TILE_BYTES = 3 * 16 * _LINE
+
+
+class _Plane(NamedTuple):
+    """One plane of 8-bit samples."""
+
+    address: int
+    pitch: int
+    width: int
+
+
+class _Target(NamedTuple):
+    """Where the pixels go and in which form."""
+
+    kind: int
+    address: int
+    pitch: int
+    plane_pitch: int
+    height: int
+    width: int
+    normalization: int
+
+
+@kernel
+def resize_planar(
+    luma: int,
+    luma_pitch: int,
+    blue: int,
+    red: int,
+    chroma_pitch: int,
+    ratio_y: int,
+    ratio_x: int,
+    source_height: int,
+    source_width: int,
+    window_x: float,
+    window_y: float,
+    window_width: float,
+    window_height: float,
+    bounds_x: int,
+    bounds_y: int,
+    bounds_width: int,
+    bounds_height: int,
+    flip: bool,
+    kind: int,
+    output: int,
+    output_pitch: int,
+    output_plane_pitch: int,
+    output_height: int,
+    output_width: int,
+    normalization: int,
+    workspace: int,
+    workspace_size: int,
+) -> int:
+    """Resize one window of an image in planes.
+
+    Parameters
+    ----------
+    luma, luma_pitch : int
+        Address of the uint8 luma plane, bytes from one row to the next.
+    blue, red, chroma_pitch : int
+        Addresses of the uint8 planes Cb and Cr, bytes from one row to the next.
+    ratio_y, ratio_x : int
+        Luma pixels for one chroma pixel, down and across; both 0 for a gray image, which has no
+        chroma planes. Chroma planes have ceil(size / ratio) rows and columns.
+    source_height, source_width : int
+        Size of the luma plane in pixels.
+    window_x, window_y, window_width, window_height : float
+        The part to resize, in luma pixels; it lies in the bounds.
+    bounds_x, bounds_y, bounds_width, bounds_height : int
+        Luma pixels that may contribute to the output. Of chroma, the pixels that cover them may.
+    flip : bool
+        Whether to mirror the output left to right.
+    kind : int
+        ``UINT8_PIXELS``, ``FLOAT32_PIXELS`` or ``FLOAT32_PLANES``.
+    output, output_pitch, output_plane_pitch : int
+        Address of the output, bytes from one row to the next and from one channel's plane to the
+        next (used by ``FLOAT32_PLANES`` only).
+    output_height, output_width : int
+        Size of the output in pixels.
+    normalization : int
+        Address of six float32: scale of R, G, B, then bias of R, G, B; unused for ``UINT8_PIXELS``.
+    workspace, workspace_size : int
+        Address and bytes of scratch memory: at least ``planar_workspace_size`` of the bounds.
+
+    Returns
+    -------
+    int
+        ``OK``, ``BAD_BOX``, ``UNSUPPORTED`` or ``WORKSPACE``.
+
+    Notes
+    -----
+    Integers are int64 and floats float64: other types compile another copy.
+    """
+    if not UINT8_PIXELS <= kind <= FLOAT32_PLANES or not _is_known_ratio(ratio_y, ratio_x):
+        return UNSUPPORTED
+    target = _Target(
+        kind,
+        output,
+        output_pitch,
+        output_plane_pitch,
+        output_height,
+        output_width,
+        normalization,
+    )
+    is_gray = ratio_x == 0
+    if (
+        min(output_height, output_width) < 1
+        or luma_pitch < source_width
+        or not (is_gray or chroma_pitch >= _covering(source_width, ratio_x))
+        or output_pitch < output_width * _pixel_size(kind)
+        or not is_window_inside(window_x, window_width, bounds_x, bounds_width, source_width)
+        or not is_window_inside(window_y, window_height, bounds_y, bounds_height, source_height)
+    ):
+        return BAD_BOX
+    if workspace_size < planar_workspace_size(
+        bounds_height, bounds_width, output_height, output_width
+    ):
+        return WORKSPACE
+    table = round_up(workspace, 64)
+    rows_size, columns_size = _table_sizes(bounds_height, bounds_width, output_height, output_width)
+    results = table + 2 * (rows_size + columns_size)
+    rows = _axis(window_y, window_height, bounds_y, bounds_height, 1, output_height, False, table)
+    table += rows_size
+    columns = _axis(window_x, window_width, bounds_x, bounds_width, 1, output_width, flip, table)
+    table += columns_size
+    plane = _Plane(luma, luma_pitch, source_width)
+    if is_gray:
+        _write_gray(rows, columns, plane, target, results)
+        return OK
+    chroma_rows = _axis(
+        window_y, window_height, bounds_y, bounds_height, ratio_y, output_height, False, table
+    )
+    table += rows_size
+    chroma_columns = _axis(
+        window_x, window_width, bounds_x, bounds_width, ratio_x, output_width, flip, table
+    )
+    chroma_width = _covering(source_width, ratio_x)
+    plane_size = _LINE * columns.entries
+    tile = results + 3 * plane_size
+    for row in range(0, rows.entries, 16):
+        _resample(plane, rows, columns, row, tile, results)
+        for number, address in enumerate((blue, red)):
+            chroma = _Plane(address, chroma_pitch, chroma_width)
+            colour = results + (1 + number) * plane_size
+            _resample(chroma, chroma_rows, chroma_columns, row, tile, colour)
+        _write_rows(target, row, results, plane_size, tile)
+    return OK
+
+
+@kernel
+def planar_workspace_size(
+    bounds_height: int, bounds_width: int, output_height: int, output_width: int
+) -> int:
+    """Bytes of workspace that ``resize_planar`` needs for any window in bounds of this size.
+
+    Smaller bounds never need more: what the largest image needs is enough for all.
+    """
+    rows_size, columns_size = _table_sizes(bounds_height, bounds_width, output_height, output_width)
+    return (
+        64
+        + 2 * (rows_size + columns_size)
+        + 3 * _LINE * round_up(output_width, 16)
+        + _TILE_BYTES
+        + _LINE * round_up(bounds_width, 16)
+        + 256
+        + 16 * _pitch(bounds_width)
+    )
+
+
+@kernel
+def _table_sizes(
+    bounds_height: int, bounds_width: int, output_height: int, output_width: int
+) -> tuple[int, int]:
+    """Bytes of a filter table for rows and for columns; chroma never needs more than luma."""
+    rows = table_size(most_taps(bounds_height, output_height), round_up(output_height, 16))
+    columns = table_size(most_taps(bounds_width, output_width), round_up(output_width, 16))
+    return rows, columns
+
+
+@kernel
+def _pitch(reach: int) -> int:
+    """Bytes between rows of the vertical pass: 64 columns to spare, and an odd number of lines."""
+    return 4 * (round_up(reach, 64) + 64) + _LINE
+
+
+@kernel
+def _covering(size: int, ratio: int) -> int:
+    """Chroma pixels that cover ``size`` luma pixels."""
+    return (size + ratio - 1) // ratio
+
+
+@kernel
+def _is_known_ratio(ratio_y: int, ratio_x: int) -> bool:
+    if ratio_y == 0 or ratio_x == 0:
+        return ratio_y == ratio_x
+    return ratio_y in (1, 2, 4) and ratio_x in (1, 2, 4)
+
+
+@kernel
+def _pixel_size(kind: int) -> int:
+    """Bytes from one pixel of a row to the next."""
+    if kind == UINT8_PIXELS:
+        return 3
+    return 12 if kind == FLOAT32_PIXELS else 4
+
+
+@kernel
+def _axis(
+    start: float,
+    length: float,
+    first: int,
+    size: int,
+    ratio: int,
+    outputs: int,
+    flip: bool,
+    table: int,
+) -> Filter:
+    """The filter of one axis of a plane that has one pixel for ``ratio`` luma pixels."""
+    low = first // ratio
+    return fill_float_filter(
+        start / ratio,
+        length / ratio,
+        low,
+        _covering(first + size, ratio) - low,
+        outputs,
+        round_up(outputs, 16),
+        flip,
+        table,
+    )
+
+
+@kernel
+def _write_gray(
+    rows: Filter, columns: Filter, plane: _Plane, target: _Target, results: int
+) -> None:
+    """The whole output of an image without chroma."""
+    plane_size = _LINE * columns.entries
+    for address in range(results + plane_size, results + 3 * plane_size, _LINE):
+        store_f32(address, splat_f32(128.0))
+    tile = results + 3 * plane_size
+    for row in range(0, rows.entries, 16):
+        _resample(plane, rows, columns, row, tile, results)
+        _write_rows(target, row, results, plane_size, tile)
+
+
+@kernel
+def _resample(
+    plane: _Plane, rows: Filter, columns: Filter, row: int, tile: int, results: int
+) -> None:
+    """Output rows ``row`` .. ``row + 15`` of one plane -> float32 ``results[column][row]``."""
+    transposed = tile + _TILE_BYTES
+    lines = transposed + _LINE * round_up(columns.reach, 16) + 256
+    pitch = _pitch(columns.reach)
+    for line in range(16):
+        _filter_row(plane, rows, columns, row + line, lines + line * pitch)
+    for column in range(0, columns.reach, 16):
+        transpose_tile_f32(lines + 4 * column, pitch, transposed + _LINE * column, _LINE)
+    _filter_transposed(transposed, columns, results)
+
+
+@kernel
+def _filter_row(plane: _Plane, rows: Filter, columns: Filter, row: int, target: int) -> None:
+    """Vertical pass of one output row, for the columns that are needed."""
+    step = 4 * rows.entries
+    top = plane.address + read_i32(rows.table + 4 * row) * plane.pitch
+    weights = rows.table + step + 4 * row
+    if plane.width < 64:
+        _filter_narrow_row(
+            top + columns.first, plane.pitch, weights, step, rows.taps, columns.reach, target
+        )
+    else:
+        for block in range(0, columns.reach, 64):
+            offset = min(block, plane.width - 64 - columns.first)
+            _filter_64_pixels(
+                top + columns.first + offset,
+                plane.pitch,
+                weights,
+                step,
+                rows.taps,
+                target + 4 * offset,
+            )
+
+
+@kernel
+def _filter_64_pixels(
+    source: int, pitch: int, weights: int, step: int, taps: int, target: int
+) -> None:
+    weight = splat_f32(read_f32(weights))
+    total0 = load_u8_as_f32(source) * weight
+    total1 = load_u8_as_f32(source + 16) * weight
+    total2 = load_u8_as_f32(source + 32) * weight
+    total3 = load_u8_as_f32(source + 48) * weight
+    for _ in range(1, taps):
+        source += pitch
+        weights += step
+        weight = splat_f32(read_f32(weights))
+        total0 = multiply_add(load_u8_as_f32(source), weight, total0)
+        total1 = multiply_add(load_u8_as_f32(source + 16), weight, total1)
+        total2 = multiply_add(load_u8_as_f32(source + 32), weight, total2)
+        total3 = multiply_add(load_u8_as_f32(source + 48), weight, total3)
+    store_f32(target, total0)
+    store_f32(target + 64, total1)
+    store_f32(target + 128, total2)
+    store_f32(target + 192, total3)
+
+
+@kernel
+def _filter_narrow_row(
+    source: int, pitch: int, weights: int, step: int, taps: int, reach: int, target: int
+) -> None:
+    """A row of a plane that is narrower than what the vectors read."""
+    for column in range(reach):
+        total = 0.0
+        for tap in range(taps):
+            total += read_u8(source + tap * pitch + column) * read_f32(weights + step * tap)
+        write_f32(target + 4 * column, total)
+
+
+@kernel
+def _filter_transposed(transposed: int, columns: Filter, results: int) -> None:
+    """Horizontal pass: four output columns of 16 rows at once."""
+    step = 4 * columns.entries
+    origin = transposed - _LINE * columns.first
+    for column in range(0, columns.entries, 4):
+        bases = columns.table + 4 * column
+        source0 = origin + _LINE * read_i32(bases)
+        source1 = origin + _LINE * read_i32(bases + 4)
+        source2 = origin + _LINE * read_i32(bases + 8)
+        source3 = origin + _LINE * read_i32(bases + 12)
+        weights = bases + step
+        total0 = load_f32(source0) * splat_f32(read_f32(weights))
+        total1 = load_f32(source1) * splat_f32(read_f32(weights + 4))
+        total2 = load_f32(source2) * splat_f32(read_f32(weights + 8))
+        total3 = load_f32(source3) * splat_f32(read_f32(weights + 12))
+        for tap in range(1, columns.taps):
+            weights += step
+            line = _LINE * tap
+            weight0, weight1 = read_f32(weights), read_f32(weights + 4)
+            weight2, weight3 = read_f32(weights + 8), read_f32(weights + 12)
+            total0 = multiply_add(load_f32(source0 + line), splat_f32(weight0), total0)
+            total1 = multiply_add(load_f32(source1 + line), splat_f32(weight1), total1)
+            total2 = multiply_add(load_f32(source2 + line), splat_f32(weight2), total2)
+            total3 = multiply_add(load_f32(source3 + line), splat_f32(weight3), total3)
+        target = results + _LINE * column
+        store_f32(target, total0)
+        store_f32(target + _LINE, total1)
+        store_f32(target + 2 * _LINE, total2)
+        store_f32(target + 3 * _LINE, total3)
+
+
+@kernel
+def _write_rows(target: _Target, row: int, results: int, plane_size: int, tile: int) -> None:
+    """Up to 16 rows of the output, incomplete tiles by way of ``tile``."""
+    pixel_size = _pixel_size(target.kind)
+    height = min(target.height - row, 16)
+    for column in range(0, target.width, 16):
+        width = min(target.width - column, 16)
+        address = target.address + row * target.pitch + column * pixel_size
+        source = results + _LINE * column
+        if height == 16 and width == 16:
+            _write_tile(target, source, plane_size, address, target.pitch, target.plane_pitch)
+        else:
+            tile_pitch = 16 * pixel_size
+            _write_tile(target, source, plane_size, tile, tile_pitch, 16 * tile_pitch)
+            for plane in range(3 if target.kind == FLOAT32_PLANES else 1):
+                for line in range(height):
+                    copy_bytes(
+                        tile + (16 * plane + line) * tile_pitch,
+                        width * pixel_size,
+                        address + plane * target.plane_pitch + line * target.pitch,
+                    )
+
+
+@kernel
+def _write_tile(
+    target: _Target, luma: int, plane_size: int, address: int, pitch: int, plane_pitch: int
+) -> None:
+    """One tile in the target's form."""
+    blue = luma + plane_size
+    red = blue + plane_size
+    scales = target.normalization
+    if target.kind == UINT8_PIXELS:
+        write_byte_pixels(luma, blue, red, address, pitch)
+    elif target.kind == FLOAT32_PIXELS:
+        write_float_pixels(luma, blue, red, address, pitch, scales)
+    else:
+        write_float_planes(luma, blue, red, address, pitch, plane_pitch, scales)
