@@ -5,6 +5,7 @@
     LoaderError (RuntimeError)
     ├── SourceError (ValueError)               the source cannot be opened or read
     │   └── EmptyDatasetError                  the source opened, but it has no samples
+    ├── SampleReadError (OSError)              one sample of a source cannot be read
     ├── DatasetArgumentError (TypeError)       not exactly one source was given to a data set
     ├── ImageDecodeError (ValueError)          an image is damaged or is no image
     └── StageError                             a stage failed; names the stage, field and samples
@@ -31,6 +32,10 @@ class SourceError(LoaderError, ValueError):
 
 class EmptyDatasetError(SourceError):
     """A source opened, but it has no samples."""
+
+
+class SampleReadError(LoaderError, OSError):
+    """One sample of a source cannot be read; a build reports all such samples together."""
 
 
 class DatasetArgumentError(LoaderError, TypeError):

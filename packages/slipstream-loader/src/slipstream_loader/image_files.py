@@ -91,7 +91,7 @@ def open_image(data: ImageData) -> Image.Image:
     One of BAD_IMAGE_ERRORS
         When Pillow cannot or must not read it.
     """
-    image = Image.open(io.BytesIO(data))
+    image = Image.open(io.BytesIO(data.tobytes() if isinstance(data, np.ndarray) else data))
     if image.format in _REFUSED_FORMATS:
         raise UnidentifiedImageError(f"{image.format} files hold drawings, not pixels")
     return image

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from slipstream_cache import Codec, Condition, ImageFlag, StorageOptions, StoredImage
 from slipstream_cache.image_header import ImageHeaderError, JpegHeader, read_jpeg_header
-from slipstream_cache.layout import Codec, Condition, ImageFlag
-from slipstream_cache.source import StorageOptions, StoredImage
 from slipstream_loader.image_files import (
     BAD_IMAGE_ERRORS,
     StrictPillow,

@@ -1,5 +1,19 @@
-"""Where samples come from: each module turns one kind of place into a ``slipstream_cache`` source.
+"""Where samples come from.
 
-``imagefolder`` folders of images · ``sequence`` objects in memory · ``prebuilt`` published caches ·
-``detect`` chooses among them.
+::
+
+    open_source(x) ── a path ──┬── a slipcache directory ── prebuilt.py     the cache itself
+      (detect.py)              └── a folder of images ───── imagefolder.py  ImageFolderSource
+                   ── a sequence of dicts ───────────────── sequence.py     SequenceSource
+                                                              ├── content_hash.py  its fingerprint
+                                                              └── pil_files.py     its images
+                   ── a Source or SampleCache ───────────── as it is
+
+Each source implements ``slipstream_cache.Source``.
 """
+
+from slipstream_loader.sources.detect import open_source
+from slipstream_loader.sources.imagefolder import ImageFolderSource
+from slipstream_loader.sources.sequence import SequenceSource
+
+__all__ = ["ImageFolderSource", "SequenceSource", "open_source"]

@@ -20,8 +20,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_cache.source import FieldSpec
-from slipstream_loader.errors import EmptyDatasetError, SourceError
+from slipstream_cache import FieldSpec
+from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 
 IMAGE_EXTENSIONS: Final = (
     ".jpg",
@@ -132,7 +132,7 @@ class ImageFolderSource:
             data = file.read()
         expected = int(self._sizes[index])
         if len(data) != expected:
-            raise SourceError(
+            raise SampleReadError(
                 f"{self.describe(index)} in {self.root} has changed: it had {expected} bytes when "
                 f"the folder was scanned and has {len(data)} now; open the folder again"
             )
