@@ -30,3 +30,14 @@ def photos(photo_folder: Path) -> list[Path]:
     """The photos of ``photo_folder`` in sorted order."""
     suffixes = {".jpg", ".jpeg"}
     return sorted(p for p in photo_folder.rglob("*") if p.suffix.lower() in suffixes)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``gpu`` where there is no CUDA device."""
+    on_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if on_gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in on_gpu:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
