@@ -7,6 +7,7 @@ keeps that array alive, and the buffer returns when the array is collected, not 
 
 from __future__ import annotations
 
+import ctypes
 import queue
 import weakref
 from typing import Any
@@ -47,8 +48,9 @@ class BufferPool:
         dtype = np.dtype(dtype)
         num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         buffer = self._take(num_bytes)
-        # Through a memoryview: NumPy points views of views at the last array, which is this one.
-        array: NDArray[Any] = np.ndarray(shape, dtype, buffer=buffer.data)
+        # NumPy points views of views at the innermost array: an owner that is none makes it this one.
+        owner = (ctypes.c_char * buffer.nbytes).from_buffer(buffer)
+        array: NDArray[Any] = np.ndarray(shape, dtype, buffer=owner)
         weakref.finalize(array, self._returned.put, buffer).atexit = False
         return array
 

@@ -61,6 +61,15 @@ class _Plane(NamedTuple):
     width: int
 
 
+class _Span(NamedTuple):
+    """Window and bounds of one axis, in luma pixels."""
+
+    start: float
+    length: float
+    first: int
+    size: int
+
+
 class _Target(NamedTuple):
     """Where the pixels go and in which form."""
 
@@ -145,15 +154,6 @@ def resize_planar(
     """
     if not UINT8_PIXELS <= kind <= FLOAT32_PLANES or not _is_known_ratio(ratio_y, ratio_x):
         return UNSUPPORTED
-    target = _Target(
-        kind,
-        output,
-        output_pitch,
-        output_plane_pitch,
-        output_height,
-        output_width,
-        normalization,
-    )
     is_gray = ratio_x == 0
     if (
         min(output_height, output_width) < 1
@@ -168,34 +168,27 @@ def resize_planar(
         bounds_height, bounds_width, output_height, output_width
     ):
         return WORKSPACE
-    table = round_up(workspace, 64)
-    rows_size, columns_size = _table_sizes(bounds_height, bounds_width, output_height, output_width)
-    results = table + 2 * (rows_size + columns_size)
-    rows = _axis(window_y, window_height, bounds_y, bounds_height, 1, output_height, False, table)
-    table += rows_size
-    columns = _axis(window_x, window_width, bounds_x, bounds_width, 1, output_width, flip, table)
-    table += columns_size
-    plane = _Plane(luma, luma_pitch, source_width)
-    if is_gray:
-        _write_gray(rows, columns, plane, target, results)
-        return OK
-    chroma_rows = _axis(
-        window_y, window_height, bounds_y, bounds_height, ratio_y, output_height, False, table
+    chroma_width = source_width if is_gray else _covering(source_width, ratio_x)
+    _resize(
+        _Plane(luma, luma_pitch, source_width),
+        _Plane(blue, chroma_pitch, chroma_width),
+        _Plane(red, chroma_pitch, chroma_width),
+        ratio_y,
+        ratio_x,
+        _Span(window_y, window_height, bounds_y, bounds_height),
+        _Span(window_x, window_width, bounds_x, bounds_width),
+        flip,
+        _Target(
+            kind,
+            output,
+            output_pitch,
+            output_plane_pitch,
+            output_height,
+            output_width,
+            normalization,
+        ),
+        round_up(workspace, 64),
     )
-    table += rows_size
-    chroma_columns = _axis(
-        window_x, window_width, bounds_x, bounds_width, ratio_x, output_width, flip, table
-    )
-    chroma_width = _covering(source_width, ratio_x)
-    plane_size = _LINE * columns.entries
-    tile = results + 3 * plane_size
-    for row in range(0, rows.entries, 16):
-        _resample(plane, rows, columns, row, tile, results)
-        for number, address in enumerate((blue, red)):
-            chroma = _Plane(address, chroma_pitch, chroma_width)
-            colour = results + (1 + number) * plane_size
-            _resample(chroma, chroma_rows, chroma_columns, row, tile, colour)
-        _write_rows(target, row, results, plane_size, tile)
     return OK
 
 
@@ -257,42 +250,56 @@ def _pixel_size(kind: int) -> int:
 
 
 @kernel
-def _axis(
-    start: float,
-    length: float,
-    first: int,
-    size: int,
-    ratio: int,
-    outputs: int,
+def _resize(
+    luma: _Plane,
+    blue: _Plane,
+    red: _Plane,
+    ratio_y: int,
+    ratio_x: int,
+    down: _Span,
+    across: _Span,
     flip: bool,
+    target: _Target,
     table: int,
-) -> Filter:
+) -> None:
+    """Filters first, then 16 output rows at a time."""
+    rows_size, columns_size = _table_sizes(down.size, across.size, target.height, target.width)
+    rows = _axis(down, 1, target.height, False, table)
+    columns = _axis(across, 1, target.width, flip, table + rows_size)
+    table += rows_size + columns_size
+    results = table + rows_size + columns_size
+    plane_size = _LINE * columns.entries
+    tile = results + 3 * plane_size
+    is_gray = ratio_x == 0
+    chroma_rows, chroma_columns = rows, columns
+    if is_gray:
+        for address in range(results + plane_size, tile, _LINE):
+            store_f32(address, splat_f32(128.0))
+    else:
+        chroma_rows = _axis(down, ratio_y, target.height, False, table)
+        chroma_columns = _axis(across, ratio_x, target.width, flip, table + rows_size)
+    for row in range(0, rows.entries, 16):
+        _resample(luma, rows, columns, row, tile, results)
+        if not is_gray:
+            _resample(blue, chroma_rows, chroma_columns, row, tile, results + plane_size)
+            _resample(red, chroma_rows, chroma_columns, row, tile, results + 2 * plane_size)
+        _write_rows(target, row, results, plane_size, tile)
+
+
+@kernel
+def _axis(span: _Span, ratio: int, outputs: int, flip: bool, table: int) -> Filter:
     """The filter of one axis of a plane that has one pixel for ``ratio`` luma pixels."""
-    low = first // ratio
+    first = span.first // ratio
     return fill_float_filter(
-        start / ratio,
-        length / ratio,
-        low,
-        _covering(first + size, ratio) - low,
+        span.start / ratio,
+        span.length / ratio,
+        first,
+        _covering(span.first + span.size, ratio) - first,
         outputs,
         round_up(outputs, 16),
         flip,
         table,
     )
-
-
-@kernel
-def _write_gray(
-    rows: Filter, columns: Filter, plane: _Plane, target: _Target, results: int
-) -> None:
-    """The whole output of an image without chroma."""
-    plane_size = _LINE * columns.entries
-    for address in range(results + plane_size, results + 3 * plane_size, _LINE):
-        store_f32(address, splat_f32(128.0))
-    tile = results + 3 * plane_size
-    for row in range(0, rows.entries, 16):
-        _resample(plane, rows, columns, row, tile, results)
-        _write_rows(target, row, results, plane_size, tile)
 
 
 @kernel
