@@ -23,6 +23,7 @@ from slipstream_cache._kernels.gather import (
     locate_ragged,
     part_of,
 )
+from slipstream_cache.buffers import new_array
 from slipstream_cache.encoding import TEXT_ERRORS
 from slipstream_cache.errors import CorruptCacheError
 from slipstream_cache.field_types import field_files
@@ -98,7 +99,7 @@ class DenseReader(_Reader):
     def load(self, ids: _Ids) -> NDArray[Any]:
         """Return a new array of shape (B, *shape)."""
         dtype = np.dtype(self._spec.dtype)
-        out = np.empty((len(ids), *self._spec.shape), dtype)
+        out = new_array((len(ids), *self._spec.shape), dtype)
         if out.size:
             row_bytes = out.nbytes // len(ids)
             self._run(gather_rows, ids, row_bytes, out.ctypes.data)
@@ -117,14 +118,12 @@ class RaggedReader(_Reader):
         addresses, sizes = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
         self._run(locate_ragged, ids, addresses, sizes)
         data, offsets = _gather(addresses, sizes)
-        whole = data.tobytes()
-        starts = offsets.tolist()
-        ends = (offsets + sizes).tolist()
-        values: list[Any] = [whole[a:b] for a, b in zip(starts, ends, strict=True)]
+        view, ends = data.data, (offsets + sizes).tolist()
+        values = [view[a:b] for a, b in zip(offsets.tolist(), ends, strict=True)]
         if self._spec.content == "bytes":
-            return values
+            return [bytes(value) for value in values]
         try:
-            texts = [value.decode("utf-8", TEXT_ERRORS) for value in values]
+            texts = [str(value, "utf-8", TEXT_ERRORS) for value in values]
             return [json.loads(t) for t in texts] if self._spec.content == "json" else texts
         except ValueError as error:
             raise CorruptCacheError(
@@ -199,7 +198,7 @@ def _gather(addresses: _Ids, sizes: _Ids) -> tuple[NDArray[np.uint8], _Ids]:
     ends = np.cumsum(sizes)
     offsets = ends - sizes
     total = int(ends[-1]) if len(ends) else 0
-    buffer = np.empty(total + PAYLOAD_PADDING_BYTES, np.uint8)
+    buffer = new_array((total + PAYLOAD_PADDING_BYTES,), np.dtype(np.uint8))
     buffer[total:] = 0
     copy_payloads(addresses, sizes, buffer.ctypes.data, offsets, 0, len(sizes))
     return buffer[:total], offsets
