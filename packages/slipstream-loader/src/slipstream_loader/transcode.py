@@ -18,9 +18,12 @@ from PIL import Image
 
 from slipstream_cache import Codec, Condition, ImageFlag, StorageOptions, StoredImage
 from slipstream_cache.image_header import ImageHeaderError, JpegHeader, read_jpeg_header
+from slipstream_decoders.engines.stored import yuv420_to_rgb
+from slipstream_loader.errors import ImageDecodeError
 from slipstream_loader.image_files import (
     BAD_IMAGE_ERRORS,
     StrictPillow,
+    decode_image,
     describe_problem,
     open_image,
     to_grey_or_rgb,
@@ -179,3 +182,40 @@ def rgb_to_yuv420(rgb: NDArray[np.uint8]) -> bytes:
     offset = (128 << 18) + (1 << 17) - 1
     chroma = [(sums @ np.array(row, np.int32) + offset) >> 18 for row in _CHROMA]
     return b"".join(plane.astype(np.uint8).tobytes() for plane in (luma, *chroma))
+
+
+def decode_stored(payload: bytes, codec: Codec, height: int, width: int) -> Image.Image:
+    """Decode one stored image of any codec.
+
+    Parameters
+    ----------
+    payload : bytes
+        As in a `StoredImage` or a cache.
+    codec : Codec
+        Of the payload.
+    height, width : int
+        Pixels, as stored.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB.
+
+    Raises
+    ------
+    ImageDecodeError
+        When the payload is damaged, or is no image.
+    """
+    if codec not in (Codec.YUV420, Codec.RGB):
+        return decode_image(payload, to_pil=True)
+    pixels = np.frombuffer(payload, np.uint8)
+    num_chroma = 2 * ((height + 1) // 2) * ((width + 1) // 2) if codec is Codec.YUV420 else 0
+    expected = height * width + num_chroma if num_chroma else 3 * height * width
+    if pixels.size != expected:
+        raise ImageDecodeError(
+            f"{pixels.size} bytes of codec {codec.name.lower()}; {height} x {width} pixels need "
+            f"{expected}"
+        )
+    if codec is Codec.YUV420:
+        return Image.fromarray(yuv420_to_rgb(pixels, height, width))
+    return Image.fromarray(pixels.reshape(height, width, 3))
