@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from slipstream_decoders._kernels.filters import BAD_BOX, OK, WORKSPACE
+from slipstream_decoders._kernels.filters import BAD_BOX, OK, UNSUPPORTED, WORKSPACE
 from slipstream_decoders._kernels.resize_rgb import resize_rgb, rgb_workspace_size
 from slipstream_decoders.status import DecodeStatus
 
@@ -226,8 +226,10 @@ def test_workspace_is_monotone(height: int, width: int, smaller: int, size: int)
 
 def test_statuses_are_decode_statuses() -> None:
     """The kernels' numbers are those of DecodeStatus."""
-    assert (OK, BAD_BOX, WORKSPACE) == (
+    names = (
         DecodeStatus.OK,
+        DecodeStatus.UNSUPPORTED,
         DecodeStatus.BAD_BOX,
         DecodeStatus.WORKSPACE,
     )
+    assert [int(name) for name in names] == [OK, UNSUPPORTED, BAD_BOX, WORKSPACE]
