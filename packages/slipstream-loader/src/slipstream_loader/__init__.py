@@ -1,1 +1,71 @@
-"""Data sets and loaders."""
+"""SlipstreamDataset and SlipstreamLoader: any image source to training batches."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+__all__ = [
+    "Batch",
+    "DatasetArgumentError",
+    "EmptyDatasetError",
+    "ImageDecodeError",
+    "ImageFolderSource",
+    "LoaderError",
+    "LoaderStats",
+    "SequenceSource",
+    "SlipstreamDataset",
+    "SlipstreamLoader",
+    "SourceError",
+    "StageError",
+    "decode_image",
+    "open_source",
+    "prepare_cache",
+]
+
+if TYPE_CHECKING:
+    from slipstream_loader.batches import Batch
+    from slipstream_loader.dataset import SlipstreamDataset, decode_image
+    from slipstream_loader.errors import (
+        DatasetArgumentError,
+        EmptyDatasetError,
+        ImageDecodeError,
+        LoaderError,
+        SourceError,
+        StageError,
+    )
+    from slipstream_loader.loader import SlipstreamLoader
+    from slipstream_loader.prepare import prepare_cache
+    from slipstream_loader.sources.detect import open_source
+    from slipstream_loader.sources.imagefolder import ImageFolderSource
+    from slipstream_loader.sources.sequence import SequenceSource
+    from slipstream_loader.telemetry import LoaderStats
+else:
+    _MODULES = {
+        "Batch": "batches",
+        "DatasetArgumentError": "errors",
+        "EmptyDatasetError": "errors",
+        "ImageDecodeError": "errors",
+        "ImageFolderSource": "sources.imagefolder",
+        "LoaderError": "errors",
+        "LoaderStats": "telemetry",
+        "SequenceSource": "sources.sequence",
+        "SlipstreamDataset": "dataset",
+        "SlipstreamLoader": "loader",
+        "SourceError": "errors",
+        "StageError": "errors",
+        "decode_image": "dataset",
+        "open_source": "sources.detect",
+        "prepare_cache": "prepare",
+    }
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+    def __dir__() -> list[str]:
+        return __all__

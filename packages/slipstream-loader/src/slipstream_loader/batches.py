@@ -1,0 +1,172 @@
+"""Make one batch: read its fields from the cache and run each field's pipeline.
+
+This is everything that happens to a batch before the consumer gets it. It runs on the loader's own
+threads, without gradients, and keeps no state between batches but the pool of buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from slipstream_cache import Payloads, SampleCache, gather
+from slipstream_decoders import (
+    BatchContext,
+    DecodeError,
+    EncodedBatch,
+    StageLike,
+    apply_stage,
+    named_stages,
+)
+from slipstream_loader.errors import LoaderError, StageError
+from slipstream_loader.telemetry import Telemetry
+
+Batch = dict[str, Any]
+"""Field name -> tensor (images: (B, C, H, W)), list, or what the field's pipeline made;
+``_indices`` -> int64 tensor of sample ids, shape (B,)."""
+
+INDICES = "_indices"
+
+
+class BatchMaker:
+    """Turns sample ids into batches.
+
+    Parameters
+    ----------
+    cache : SampleCache
+    fields : sequence of str
+        The fields to read, in order.
+    pipelines : mapping
+        Field -> stages; fields without one are given as they are stored.
+    after_batch : sequence of callables
+        Batch -> batch, applied last.
+    device : device or None
+        Where tensors end up.
+    telemetry : Telemetry
+    """
+
+    def __init__(
+        self,
+        cache: SampleCache,
+        fields: Sequence[str],
+        pipelines: Mapping[str, StageLike | Sequence[StageLike]],
+        after_batch: Sequence[Callable[[Batch], Batch]],
+        device: torch.device | None,
+        telemetry: Telemetry,
+    ) -> None:
+        self._cache = cache
+        self._fields = list(fields)
+        self._pipelines = {name: named_stages(stages) for name, stages in pipelines.items()}
+        self._after_batch = list(after_batch)
+        self._device = device
+        self._telemetry = telemetry
+
+    def make(self, context: BatchContext) -> Batch:
+        """One batch of the context's samples.
+
+        Raises
+        ------
+        DecodeError, CacheError
+            From the layers below, naming sample ids.
+        StageError
+            If a stage raised anything else.
+        """
+        batch: Batch = {}
+        with torch.no_grad():
+            for name in self._fields:
+                value = self._read(name, context)
+                for stage_name, stage in self._pipelines.get(name, ()):
+                    with self._telemetry.timed(f"{name}: {stage_name}"):
+                        value = _guarded(stage_name, stage, value, context, name)
+                if isinstance(value, dict) and name in self._pipelines:
+                    batch.update(value)
+                else:
+                    batch[name] = value
+            batch[INDICES] = torch.from_numpy(context.sample_ids)
+            for transform in self._after_batch:
+                transform_name = getattr(transform, "__name__", type(transform).__name__)
+                with self._telemetry.timed(transform_name):
+                    batch = _guarded(transform_name, transform, batch, context, None)
+            if self._device is not None:
+                batch = {name: _to_device(value, self._device) for name, value in batch.items()}
+        self._telemetry.made(len(context.sample_ids))
+        return batch
+
+    def _read(self, name: str, context: BatchContext) -> Any:
+        with self._telemetry.timed(f"{name}: read"):
+            if self._cache.fields[name].kind == "image":
+                payloads = self._cache.payloads(name, context.sample_ids)
+                if name in self._pipelines:
+                    return encoded(payloads)
+                return gathered(payloads, context)
+            return _as_tensor(self._cache.load_batch(context.sample_ids, [name])[name])
+
+
+def _guarded(name: str, stage: Any, value: Any, context: BatchContext, field: str | None) -> Any:
+    """Run a stage; whatever it raises names the stage, the field and the samples."""
+    try:
+        return apply_stage(name, stage, value, context)
+    except (DecodeError, LoaderError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise StageError(name, field, context.sample_ids.tolist(), reason) from error
+
+
+def encoded(payloads: Payloads) -> EncodedBatch:
+    return EncodedBatch(
+        addresses=payloads.addresses,
+        sizes=payloads.sizes,
+        heights=payloads.heights,
+        widths=payloads.widths,
+        codecs=payloads.codecs,
+        orientations=payloads.orientations,
+        owner=payloads,
+    )
+
+
+def gathered(payloads: Payloads, context: BatchContext) -> dict[str, torch.Tensor]:
+    """The payloads of a batch as stored, copied one after another into one buffer.
+
+    Returns
+    -------
+    dict
+        ``data``: uint8, all payloads; ``offsets``, ``sizes``: int64, ``heights``, ``widths``:
+        int32, ``codecs``: uint8, each of shape (B,).
+    """
+    ends = np.cumsum(payloads.sizes)
+    offsets = ends - payloads.sizes
+    data = context.buffers.lend((int(ends[-1]) if ends.size else 0,), np.uint8)
+
+    def copy(begin: int, end: int) -> None:
+        gather(payloads, data, offsets, begin, end)
+
+    context.threads.run(copy, len(offsets))
+    columns: dict[str, NDArray[Any]] = {
+        "data": data,
+        "offsets": offsets,
+        "sizes": payloads.sizes,
+        "heights": payloads.heights,
+        "widths": payloads.widths,
+        "codecs": payloads.codecs,
+    }
+    return {name: torch.from_numpy(column) for name, column in columns.items()}
+
+
+def _as_tensor(value: Any) -> Any:
+    """Arrays of a type that torch has become tensors without a copy; all else stays."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return torch.from_numpy(value)
+    return value
+
+
+def _to_device(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {name: _to_device(item, device) for name, item in value.items()}
+    return value

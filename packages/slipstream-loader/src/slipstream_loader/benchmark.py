@@ -1,0 +1,109 @@
+"""Measure a loader: images per second, CPU seconds an image, where the time goes.
+
+Pipelines are measured in turns, one epoch each, so that a drift of the machine meets all alike.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipstream_decoders import (
+    DecodeCenterCrop,
+    DecodeRandomResizedCrop,
+    DecodeResizeCrop,
+    Normalize,
+    StageLike,
+    find_turbojpeg,
+)
+from slipstream_loader.loader import SlipstreamLoader
+from slipstream_loader.telemetry import LoaderStats
+
+Stages = Sequence[StageLike]
+
+PIPELINES: dict[str, Callable[[], Stages]] = {
+    "raw": list,
+    "center_crop": lambda: [DecodeCenterCrop(224)],
+    "resize_crop": lambda: [DecodeResizeCrop(256, 224)],
+    "rrc": lambda: [DecodeRandomResizedCrop(224)],
+    "rrc_normalized": lambda: [DecodeRandomResizedCrop(224), Normalize()],
+}
+"""Name -> stages of the image field; ``raw`` has none: payloads as they are stored."""
+
+
+@dataclass
+class Measurement:
+    """The epochs of one pipeline."""
+
+    pipeline: str
+    loader: SlipstreamLoader
+    rates: list[float] = field(default_factory=list)
+    """Images per second of each epoch."""
+    cpu_seconds_per_image: list[float] = field(default_factory=list)
+    """CPU seconds of the whole process per image, of each epoch."""
+    stats: LoaderStats = field(default_factory=LoaderStats)
+
+    def run_epoch(self) -> None:
+        """Iterate one epoch and note its figures."""
+        images, started, cpu_started = 0, time.perf_counter(), time.process_time()
+        for batch in self.loader:
+            images += len(batch["_indices"])
+        self.rates.append(images / (time.perf_counter() - started))
+        self.cpu_seconds_per_image.append((time.process_time() - cpu_started) / images)
+
+    def as_json(self) -> dict[str, Any]:
+        """One entry of ``results`` of ``slipstream bench``."""
+        loader = self.loader
+        engine = "turbojpeg" if find_turbojpeg() else "pillow"
+        return {
+            "pipeline": self.pipeline,
+            "image_format": "jpeg",
+            "engine": None if self.pipeline == "raw" else engine,
+            "threads": loader.num_threads,
+            "batch_size": loader.batch_size,
+            "order": loader.order,
+            "images_per_second": {
+                "best": max(self.rates),
+                "median": statistics.median(self.rates),
+                "epochs": self.rates,
+            },
+            "cpu_seconds_per_image": statistics.median(self.cpu_seconds_per_image),
+            "stage_seconds": self.stats.stage_seconds,
+            "wait_seconds": self.stats.wait_seconds,
+        }
+
+
+def measure(
+    loaders: Mapping[str, SlipstreamLoader], epochs: int, progress: Callable[[str], None]
+) -> Iterator[Measurement]:
+    """Measure several pipelines in turns.
+
+    Parameters
+    ----------
+    loaders : mapping
+        Pipeline name -> its loader.
+    epochs : int
+        Measured epochs of each; one more before them warms caches and kernels.
+    progress : callable
+        Told the name of the pipeline before each epoch.
+
+    Yields
+    ------
+    Measurement
+        In the order of ``loaders``, after all epochs.
+    """
+    measurements = [Measurement(name, loader) for name, loader in loaders.items()]
+    for epoch in range(epochs + 1):
+        for measurement in measurements:
+            progress(measurement.pipeline)
+            measurement.run_epoch()
+            if epoch == 0:
+                measurement.rates.clear()
+                measurement.cpu_seconds_per_image.clear()
+                measurement.loader.reset_stats()
+    for measurement in measurements:
+        measurement.stats = measurement.loader.stats()
+        yield measurement

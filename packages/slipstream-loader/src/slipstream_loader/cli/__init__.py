@@ -1,0 +1,50 @@
+"""The ``slipstream`` command: one file a subcommand.
+
+An error of the library or of the system ends with exit code 1 and one clear line on stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from slipstream_cache import CacheError
+from slipstream_decoders import DecodeError
+from slipstream_loader.cli.bench import bench
+from slipstream_loader.cli.build import build
+from slipstream_loader.cli.demo import demo
+from slipstream_loader.cli.info import info
+from slipstream_loader.cli.show import show
+from slipstream_loader.errors import LoaderError
+
+app = typer.Typer(
+    name="slipstream",
+    help="Data loading for vision training, as fast as the hardware allows.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, build, info, show, bench):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the ``slipstream`` script."""
+    console = Console(stderr=True)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=console, show_time=False, show_path=False)],
+    )
+    try:
+        app()
+    except (CacheError, DecodeError, LoaderError, OSError, ValueError) as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        sys.exit(130)

@@ -1,0 +1,37 @@
+"""Arguments that several subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slipstream_decoders import StageLike
+from slipstream_loader.benchmark import PIPELINES
+
+SourceArgument = Annotated[
+    str, typer.Argument(help="A folder of images (one folder a class, or flat) or a slipcache.")
+]
+CacheDirOption = Annotated[
+    Path | None,
+    typer.Option(help="Where caches are kept. Default: $SLIPSTREAM_CACHE_DIR or ~/.slipstream."),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Decoding threads. Default: the CPUs of this process.")
+]
+BatchSizeOption = Annotated[int, typer.Option(min=1, help="Samples in a batch.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def image_pipeline(name: str) -> list[StageLike]:
+    """The stages of a pipeline that was named on the command line.
+
+    Raises
+    ------
+    BadParameter
+        If there is none of that name.
+    """
+    if name not in PIPELINES:
+        raise typer.BadParameter(f"no pipeline {name!r}; there are {', '.join(PIPELINES)}")
+    return list(PIPELINES[name]())

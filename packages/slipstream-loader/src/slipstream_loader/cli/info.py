@@ -1,0 +1,73 @@
+"""``slipstream info``: what a source or a cache holds, and what this machine brings."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from slipstream_cache import SampleCache, default_cache_root
+from slipstream_decoders import default_num_threads
+from slipstream_loader.cli.arguments import CacheDirOption, JsonOption
+from slipstream_loader.cli.facts import engines, image_facts
+from slipstream_loader.cli.report import size
+from slipstream_loader.dataset import SlipstreamDataset
+from slipstream_loader.machine import machine_info
+
+
+def info(
+    source: Annotated[
+        str | None, typer.Argument(help="A folder of images or a slipcache. Default: this machine.")
+    ] = None,
+    cache_dir: CacheDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Describe a source and its cache, or this machine."""
+    facts = _environment() if source is None else _about(source, cache_dir)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    console = Console()
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            console.print(f"[bold]{name}[/bold]")
+            for key, item in value.items():
+                console.print(f"  {key}: {item}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            console.print(f"[bold]{name}[/bold] {value}", highlight=False, soft_wrap=True)
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "cache root": str(default_cache_root()),
+        "engines": engines(),
+        "decoding threads": default_num_threads(),
+        "machine": machine_info(),
+    }
+
+
+def _about(source: str, cache_dir: Any) -> dict[str, Any]:
+    dataset = SlipstreamDataset(source, cache_dir=cache_dir)
+    facts: dict[str, Any] = {
+        "samples": len(dataset),
+        "fields": {name: _kind(spec) for name, spec in dataset.field_types.items()},
+        "cache": str(dataset.cache_path),
+    }
+    manifest = dataset.cache_path / "manifest.json"
+    if not manifest.exists():
+        return {**facts, "built": f"no; slipstream build {source}"}
+    cache = SampleCache.open(dataset.cache_path)
+    total = sum(path.stat().st_size for path in cache.cache_dir.rglob("*") if path.is_file())
+    facts.update({"built": "yes", "bytes": size(total)})
+    for name in cache.image_fields:
+        facts[f"images in {name!r}"] = image_facts(cache, name)
+    return facts
+
+
+def _kind(spec: Any) -> str:
+    if spec.kind == "dense":
+        return f"{np.dtype(spec.dtype).name} {list(spec.shape)}" if spec.shape else spec.dtype
+    return str(spec.content or spec.kind)

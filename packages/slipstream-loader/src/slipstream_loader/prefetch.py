@@ -1,0 +1,90 @@
+"""Make batches ahead of the consumer, and hand them over in order.
+
+Two threads make batches, so that the next batch's samples queue up behind the current one's and no
+core waits at a batch's end; the samples themselves are decoded by the shared kernel threads. A
+failure is raised by the ``next()`` of the batch that failed, after all earlier batches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+_Batch = TypeVar("_Batch")
+_MAKERS = 2
+
+
+class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
+    """Iterate over ``make(0), ..., make(num_batches - 1)``, made ahead.
+
+    Parameters
+    ----------
+    make : callable
+        Makes one batch from its number; called from other threads, each number once. It must not
+        refer to the iterator, which stops its threads when it is collected.
+    num_batches : int
+    ahead : int
+        Batches made or being made that the consumer has not asked for; at least 1.
+    waited : callable
+        Told the seconds that each ``next()`` waited.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[int], _Batch],
+        num_batches: int,
+        ahead: int,
+        waited: Callable[[float], None],
+    ) -> None:
+        self._make = make
+        self._waited = waited
+        self._remaining = iter(range(num_batches))
+        self._pending: deque[Future[_Batch]] = deque()
+        self._executor = ThreadPoolExecutor(min(_MAKERS, ahead), "slipstream-batch")
+        for _ in range(ahead):
+            self._submit_next()
+
+    def _submit_next(self) -> None:
+        for number in self._remaining:
+            self._pending.append(self._executor.submit(self._make, number))
+            return
+
+    def __next__(self) -> _Batch:
+        """The next batch; it belongs to the caller.
+
+        Raises
+        ------
+        StopIteration
+            After the last batch, and after a failure or ``close``.
+        Exception
+            Whatever made this batch fail.
+        """
+        if not self._pending:
+            self.close()
+            raise StopIteration
+        started = time.perf_counter()
+        # An interrupt here leaves the batch in its place: the next call waits for it again.
+        error = self._pending[0].exception()
+        self._waited(time.perf_counter() - started)
+        future = self._pending.popleft()
+        if error is not None:
+            self.close()
+            raise error
+        self._submit_next()
+        return future.result()
+
+    def close(self) -> None:
+        """Stop making batches and wait for the threads; the iterator is at its end."""
+        self._stop(wait=True)
+
+    def _stop(self, wait: bool) -> None:
+        self._remaining = iter(())
+        self._pending.clear()
+        self._executor.shutdown(wait=wait, cancel_futures=True)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_executor"):
+            self._stop(wait=False)
