@@ -1,0 +1,67 @@
+"""Memory of batches is used again, but never while anybody holds it."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pytest
+
+from slipstream_cache.buffers import _free, new_array
+
+SHAPE = (1 << 20,)
+BYTE = np.dtype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def no_free_buffers():
+    """Each test begins and ends without free buffers."""
+    _free.clear()
+    yield
+    _free.clear()
+
+
+def test_a_buffer_comes_back_when_the_last_view_is_gone():
+    """A view of a view keeps the memory; after it the memory is used again."""
+    array = new_array(SHAPE, BYTE)
+    address = array.ctypes.data
+    view = array[10:].reshape(-1)[5:8].view(np.int8)
+    del array
+    gc.collect()
+    assert new_array(SHAPE, BYTE).ctypes.data != address
+    _free.clear()
+    del view
+    gc.collect()
+    assert new_array(SHAPE, BYTE).ctypes.data == address
+
+
+def test_held_arrays_never_share_memory():
+    """Arrays that are alive at the same time keep their content."""
+    held = []
+    for k in range(20):
+        held.append(new_array((1000, 300 + k), np.dtype("<i4")))
+        held[-1][:] = k
+        if k % 3 == 0:
+            del held[0]
+    assert [array[0, 0] for array in held] == [array.max() for array in held]
+    assert len({array.ctypes.data for array in held}) == len(held)
+
+
+def test_few_free_buffers_are_kept():
+    """At most four buffers wait, and a much smaller array does not take a large one."""
+    held = [new_array(SHAPE, BYTE) for _ in range(10)]
+    del held
+    gc.collect()
+    assert len(_free) == 4
+    small = new_array((1 << 18,), BYTE)
+    assert len(_free) == 4
+    assert small.shape == (1 << 18,)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (2, 3), (600, 1000)])
+@pytest.mark.parametrize("dtype", ["|b1", "<f2", "<c16", "<M8[s]"])
+def test_arrays_are_ordinary(shape, dtype):
+    """Any shape and dtype, writable and contiguous."""
+    array = new_array(shape, np.dtype(dtype))
+    assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
+    assert array.flags.carray

@@ -1,0 +1,276 @@
+"""Building: what is stored, in which parts, and what happens with bad samples."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slipstream_cache import (
+    CacheExistsError,
+    Codec,
+    Condition,
+    FieldNotFoundError,
+    FieldSpec,
+    FieldTypeError,
+    SampleCache,
+    SourceReadError,
+    StorageOptions,
+    StoredImage,
+    UnsupportedImageError,
+    build,
+    layout,
+)
+from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
+
+
+def samples(count, **more):
+    """Samples with an image, a number and text, all different."""
+    return [
+        {
+            "image": make_jpeg(i + 1, i + 2, body=bytes([i % 255]) * (i % 13)),
+            "label": i,
+            "path": f"ördner/{i}.jpg",
+            **more,
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of 8 samples."""
+    monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 8)
+
+
+def test_all_that_goes_in_comes_out(tmp_path):
+    """Each sample reads back as it was given, and the fields keep the source's order."""
+    source = MemorySource(samples(20))
+    cache = build(source, tmp_path / "roots" / "slipcache-1")
+    assert len(cache) == 20
+    assert list(cache.fields) == ["image", "label", "path"]
+    assert [cache[i] for i in range(20)] == source.samples
+    assert cache.manifest.source.uri == "memory:memory"
+
+
+def test_the_directory_holds_the_format_and_nothing_else(tmp_path, small_parts):
+    """A published cache has its manifest and sealed parts; the lock lies beside it."""
+    build(MemorySource(samples(20)), tmp_path / "c")
+    files = {"image.bin", "image.samples.npy", "label.npy", "part.json", "path.bin"}
+    expected = {f"part-{k:05d}/{f}" for k in range(3) for f in {*files, "path.offsets.npy"}}
+    assert set(read_tree(tmp_path / "c")) == {"manifest.json", *expected}
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"c", "c.lock"}
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, small_parts):
+    """One thread and eight write the same cache."""
+    source = MemorySource(samples(100))
+    build(source, tmp_path / "one", num_workers=1)
+    build(source, tmp_path / "eight", num_workers=8)
+    assert read_tree(tmp_path / "one") == read_tree(tmp_path / "eight")
+
+
+def test_parts_end_at_their_limits(tmp_path, monkeypatch):
+    """A part ends with the sample that reaches the limit of samples or of bytes."""
+    source = MemorySource([{"x": b"a" * size} for size in (10, 89, 1, 200, 5, 5, 5, 5)])
+    monkeypatch.setattr(layout, "MAX_PART_BYTES", 100)
+    monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 4)
+    cache = build(source, tmp_path / "c")
+    assert [part.num_samples for part in cache.manifest.parts] == [3, 1, 4]
+    assert [part.first_sample for part in cache.manifest.parts] == [0, 3, 4]
+    assert [cache[i] for i in range(8)] == source.samples
+
+
+def test_a_second_build_opens_the_first(tmp_path):
+    """A published cache of the same key is opened; the source is not read again."""
+    build(MemorySource(samples(3)), tmp_path / "c")
+    before = read_tree(tmp_path / "c")
+    broken = MemorySource([OSError("read")] * 3, {"image": FieldSpec("image")})
+    assert len(build(broken, tmp_path / "c")) == 3
+    assert read_tree(tmp_path / "c") == before
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_small_caches(tmp_path, count):
+    """No sample and one sample make caches like any other."""
+    types = {
+        "image": FieldSpec("image"),
+        "label": FieldSpec("dense", "<i8"),
+        "path": FieldSpec("ragged", content="str"),
+    }
+    cache = build(MemorySource(samples(count), types), tmp_path / "c")
+    assert len(SampleCache.open(tmp_path / "c")) == count
+    batch = cache.load_batch(range(count))
+    assert len(batch["label"]) == len(batch["path"]) == len(batch["image"]["sizes"]) == count
+    assert batch["label"].dtype == np.int64
+    assert len(cache.payloads("image", [])) == 0
+    assert len(cache.conditions("image")) == count
+    assert "samples" in repr(cache)
+
+
+def test_only_the_wanted_fields_are_stored(tmp_path):
+    """``options.fields`` selects; a field that is not there is an error."""
+    source = MemorySource(samples(3))
+    cache = build(source, tmp_path / "c", options=StorageOptions(fields=("path", "label")))
+    assert list(cache.fields) == ["label", "path"]
+    assert cache[1] == {"label": 1, "path": "ördner/1.jpg"}
+    with pytest.raises(FieldNotFoundError, match="'masks'"):
+        build(source, tmp_path / "d", options=StorageOptions(fields=("masks",)))
+
+
+def test_progress_counts_up_to_the_number_of_samples(tmp_path, small_parts):
+    """Progress never goes back and ends with all samples."""
+    calls: list[tuple[int, int]] = []
+    build(MemorySource(samples(30)), tmp_path / "c", progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls)
+    assert calls[-1] == (30, 30)
+
+
+def test_bad_images_are_kept_flagged_and_reported_together(tmp_path, small_parts, caplog):
+    """Bad images do not stop a build: one warning names them, and the cache knows them."""
+    given = samples(30)
+    given[3]["image"] = b"<html>"
+    given[20]["image"] = given[20]["image"][:-2]
+    with caplog.at_level(logging.WARNING, "slipstream_cache"):
+        cache = build(MemorySource(given), tmp_path / "c")
+    (record,) = caplog.records
+    assert "2 images" in record.getMessage()
+    assert "3: item 3: image unreadable" in record.getMessage()
+    assert "20: item 20: image damaged" in record.getMessage()
+    conditions = cache.conditions("image")
+    assert np.flatnonzero(conditions == Condition.UNREADABLE).tolist() == [3]
+    assert np.flatnonzero(conditions == Condition.DAMAGED).tolist() == [20]
+    assert [cache[i] for i in range(30)] == given
+    assert cache.payloads("image", [3]).codecs[0] == Codec.UNKNOWN
+    assert "1 damaged, 1 unreadable" in repr(cache)
+
+
+def test_samples_that_cannot_be_read_are_named_together(tmp_path, small_parts):
+    """All failing samples are found and named, and nothing is published."""
+    given = samples(50)
+    for i in (11, 12, 40):
+        given[i] = PermissionError(13, "Permission denied")
+    with pytest.raises(SourceReadError, match=r"3 of 50 samples(?s:.)*item 40") as caught:
+        build(MemorySource(given), tmp_path / "c")
+    assert caught.value.sample_ids == [11, 12, 40]
+    assert isinstance(caught.value.__cause__, PermissionError)
+    assert not (tmp_path / "c" / "manifest.json").exists()
+    assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["build.json", "part-00000"]
+    cache = build(MemorySource(samples(50)), tmp_path / "c")
+    assert [cache[i] for i in range(50)] == samples(50)
+
+
+def test_of_very_many_unreadable_samples_all_are_counted_and_some_named(tmp_path):
+    """The message stays short."""
+    source = MemorySource([OSError("gone")] * 500, {"x": FieldSpec("image")})
+    with pytest.raises(SourceReadError, match=r"500 of 500(?s:.)*and 480 more") as caught:
+        build(source, tmp_path / "c")
+    assert caught.value.sample_ids == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": 1.5}, r"'label' of sample 13 \(item 13\): expected <i8.*got float"),
+        ({"label": "1"}, "got str '1'"),
+        ({"label": 1 << 63}, "'label' of sample 13"),
+        ({"label": np.int32(3)}, "expected <i8 of shape .* got <i4"),
+        ({"label": np.zeros(2, int)}, r"got <i8 of shape \(2,\)"),
+        ({"path": b"x"}, "expected str, got bytes"),
+        ({"image": "x.jpg"}, "expected bytes, got str"),
+        ({"extra": 1}, r"\['extra'\] that the source does not declare"),
+    ],
+)
+def test_field_types_that_change_midway_are_refused(tmp_path, change, message):
+    """A value that its field cannot hold exactly is an error that says which and where."""
+    given = samples(20)
+    given[13].update(change)
+    with pytest.raises(FieldTypeError, match=message):
+        build(MemorySource(given), tmp_path / "c")
+    assert not (tmp_path / "c" / "manifest.json").exists()
+
+
+def test_a_missing_field_is_refused(tmp_path):
+    """A sample without a field is named."""
+    given = samples(20)
+    del given[7]["path"]
+    with pytest.raises(FieldTypeError, match=r"sample 7 \(item 7\) has no field 'path'"):
+        build(MemorySource(given), tmp_path / "c")
+
+
+def test_an_image_that_needs_a_transcode_is_named(tmp_path):
+    """Without a transcode a PNG is an error; with one it is stored as the transcode says."""
+    given = samples(5)
+    given[2]["image"] = b"\x89PNG\r\n\x1a\n" + bytes(40)
+    with pytest.raises(UnsupportedImageError, match=r"sample 2 \(item 2\): a PNG") as caught:
+        build(MemorySource(given), tmp_path / "c")
+    assert caught.value.sample_ids == [2]
+    stored = StoredImage(bytes(6), 1, 2, Codec.RGB)
+    cache = build(MemorySource(given), tmp_path / "c", transcode=lambda *_: stored)
+    assert cache[2]["image"] == bytes(6)
+    assert cache.payloads("image", [1, 2]).codecs.tolist() == [Codec.JPEG, Codec.RGB]
+
+
+def test_errors_of_the_source_that_are_no_read_errors_pass_unchanged(tmp_path):
+    """A bug in a source is not dressed up as a read error, and leaves no temporary files."""
+    given = [*samples(5), ZeroDivisionError("bug")]
+    with pytest.raises(ZeroDivisionError, match="bug"):
+        build(MemorySource(given), tmp_path / "c")
+    assert [entry.name for entry in (tmp_path / "c").iterdir()] == ["build.json"]
+
+
+def test_an_interrupt_leaves_no_temporary_files(tmp_path):
+    """Ctrl-C in the middle removes the part that was being written."""
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(MemorySource(samples(50)), tmp_path / "c", progress=interrupt)
+    assert [entry.name for entry in (tmp_path / "c").iterdir()] == ["build.json"]
+
+
+def test_a_directory_with_other_files_is_refused_and_kept(tmp_path):
+    """Nothing is deleted or written in a directory that is not ours."""
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(CacheExistsError, match=r"notes\.txt"):
+        build(MemorySource(samples(3)), tmp_path)
+    assert read_tree(tmp_path) == {"notes.txt": b"mine"}
+
+
+def test_a_cache_of_another_key_is_refused_and_kept(tmp_path):
+    """A directory that holds another cache, finished or not, is left alone."""
+    build(MemorySource(samples(3)), tmp_path / "done")
+    failing = MemorySource([*samples(3), OSError("gone")])
+    with pytest.raises(SourceReadError):
+        build(failing, tmp_path / "unfinished")
+    other = MemorySource(samples(3), name="other")
+    for name in ("done", "unfinished"):
+        before = read_tree(tmp_path / name)
+        with pytest.raises(CacheExistsError, match="nothing was changed"):
+            build(other, tmp_path / name)
+        assert read_tree(tmp_path / name) == before
+
+
+def test_numbers_of_workers_below_one_are_refused(tmp_path):
+    """A build needs a thread."""
+    with pytest.raises(ValueError, match="num_workers is 0"):
+        build(MemorySource(samples(3)), tmp_path / "c", num_workers=0)
+
+
+def test_field_names_cannot_leave_the_cache(tmp_path):
+    """A field named ../x is refused before anything is written."""
+    with pytest.raises(ValueError, match="cannot be a field's name"):
+        build(MemorySource([{"../x": 1}]), tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_relative_directories_are_fine(tmp_path, monkeypatch):
+    """A relative path is made absolute once, so that a later chdir does no harm."""
+    monkeypatch.chdir(tmp_path)
+    cache = build(MemorySource(samples(3)), Path("c"))
+    monkeypatch.chdir("/")
+    assert cache.cache_dir == tmp_path / "c"
+    assert cache[2] == samples(3)[2]

@@ -1,0 +1,211 @@
+"""Laws of publishing: builds that are killed, compete, or cannot write."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from slipstream_cache import CacheWriteError, SampleCache, build, layout
+from slipstream_cache.publish import publish_file, read_sealed_part, remove_leftovers
+from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
+
+SETUP = """
+import os, signal, sys
+from slipstream_cache import build, layout, publish, SampleCache
+from slipstream_cache.testing import MemorySource, make_jpeg
+layout.MAX_PART_SAMPLES = 8
+samples = [
+    {"image": make_jpeg(i + 1, 9, body=bytes([i]) * i), "label": i, "path": f"{i}.jpg"}
+    for i in range(100)
+]
+"""
+SAMPLES = [
+    {"image": make_jpeg(i + 1, 9, body=bytes([i]) * i), "label": i, "path": f"{i}.jpg"}
+    for i in range(100)
+]
+
+
+def start(script, *arguments):
+    """Run a script in a new interpreter, with ``samples`` and parts of 8."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SETUP + textwrap.dedent(script), *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, returncode=0):
+    """Wait for a script, and show what it said if it ended otherwise."""
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == returncode, errors
+
+
+@pytest.fixture
+def expected(tmp_path, monkeypatch):
+    """The tree of the undisturbed cache of ``SAMPLES`` in parts of 8."""
+    monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 8)
+    build(MemorySource(SAMPLES), tmp_path / "expected")
+    return read_tree(tmp_path / "expected")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+@pytest.mark.parametrize("victim", [0, 9, 60, 99])
+def test_a_killed_build_is_continued_with_the_same_bytes(tmp_path, expected, victim):
+    """After kill -9 the next build keeps the sealed parts and ends with the same bytes."""
+    script = """
+        class Killer(MemorySource):
+            def __getitem__(self, index):
+                if index == int(sys.argv[2]):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().__getitem__(index)
+        build(Killer(samples), sys.argv[1], num_workers=1)
+    """
+    finish(start(script, tmp_path / "c", victim), -signal.SIGKILL)
+    assert not (tmp_path / "c" / "manifest.json").exists()
+    sealed = {path for path in (tmp_path / "c").iterdir() if len(path.name) == len("part-00000")}
+    stamps = {path: path.stat().st_mtime_ns for path in sealed if path.is_dir()}
+    read: list[int] = []
+
+    class Counter(MemorySource):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    build(Counter(SAMPLES), tmp_path / "c")
+    assert read_tree(tmp_path / "c") == expected
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert sorted(read) == list(range(8 * len(stamps), 100))
+
+
+def test_a_build_killed_after_publishing_is_whole(tmp_path, expected):
+    """What a builder leaves behind when it dies before cleaning up does no harm and goes away."""
+    build(MemorySource(SAMPLES), tmp_path / "c")
+    (tmp_path / "c" / "build.json").write_text("{}")
+    (tmp_path / "c" / "part-00003.0123456789ab").mkdir()
+    (tmp_path / "c" / "manifest.json.0123456789ab").write_text("half")
+    assert len(SampleCache.open(tmp_path / "c")) == 100
+    remove_leftovers(tmp_path / "c")
+    assert read_tree(tmp_path / "c") == expected
+
+
+def test_two_builders_at_once(tmp_path, expected):
+    """Two processes that build one cache both get it, with or without a common lock."""
+    script = """
+        import contextlib
+        from slipstream_cache import builder
+        if sys.argv[2] == "no-lock":
+            builder.build_lock = lambda path: contextlib.nullcontext()
+        cache = build(MemorySource(samples, delay_s=0.002), sys.argv[1])
+        assert [cache[i] for i in range(100)] == samples
+    """
+    for lock in ("lock", "no-lock"):
+        processes = [start(script, tmp_path / lock, lock) for _ in range(2)]
+        for process in processes:
+            finish(process)
+        assert read_tree(tmp_path / lock) == expected
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path, expected):
+    """When a write fails, sealed parts stay, the unfinished one goes, and a build continues."""
+    script = """
+        import resource
+        from slipstream_cache import CacheWriteError
+        samples[50]["path"] = "x" * 100_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        try:
+            build(MemorySource(samples), sys.argv[1])
+        except CacheWriteError as error:
+            assert sys.argv[1] in str(error), error
+        else:
+            raise AssertionError("no error")
+    """
+    finish(start(script, tmp_path / "c"))
+    names = sorted(path.name for path in (tmp_path / "c").iterdir())
+    assert names == ["build.json", *(f"part-{k:05d}" for k in range(6))]
+    build(MemorySource(SAMPLES), tmp_path / "c")
+    assert read_tree(tmp_path / "c") == expected
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
+def test_a_read_only_directory_is_told():
+    """Building where one may not write is one clear error; reading there works."""
+    script = """
+        from slipstream_cache import CacheWriteError
+        folder = sys.argv[1]
+        source = MemorySource(samples)
+        assert build(source, folder + "/done")[3] == samples[3]
+        os.unlink(folder + "/done.lock")
+        os.mkdir(folder + "/empty")
+        for path in (folder + "/done", folder + "/empty", folder):
+            os.chmod(path, 0o555)
+        if os.getuid() == 0:
+            os.seteuid(65534)
+        assert SampleCache.open(folder + "/done")[3] == samples[3]
+        assert len(build(source, folder + "/done")) == 100
+        for place in ("/empty", "/new", "/new/deeper"):
+            try:
+                build(source, folder + place)
+            except CacheWriteError as error:
+                assert "Permission denied" in str(error), error
+            else:
+                raise AssertionError("no error")
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            finish(start(script, folder))
+        finally:
+            for path in (folder, f"{folder}/done", f"{folder}/empty"):
+                Path(path).chmod(0o755)
+
+
+def test_an_unsealed_part_is_written_again(tmp_path, expected):
+    """A part directory whose files are not whole is replaced, not trusted."""
+    with pytest.raises(ZeroDivisionError):
+        build(MemorySource([*SAMPLES[:40], *[ZeroDivisionError()] * 60]), tmp_path / "c")
+    (tmp_path / "c" / "part-00001" / "label.npy").write_bytes(b"short")
+    (tmp_path / "c" / "part-00002" / "part.json").write_text("[]")
+    fields = SampleCache.open(tmp_path / "expected").fields
+    assert read_sealed_part(tmp_path / "c" / "part-00000", fields) is not None
+    assert read_sealed_part(tmp_path / "c" / "part-00001", fields) is None
+    build(MemorySource(SAMPLES), tmp_path / "c")
+    assert read_tree(tmp_path / "c") == expected
+
+
+def test_publishing_never_replaces(tmp_path):
+    """The first to publish a file wins, and no temporary file stays."""
+    publish_file(tmp_path / "manifest.json", "first")
+    publish_file(tmp_path / "manifest.json", "second")
+    assert read_tree(tmp_path) == {"manifest.json": b"first"}
+
+
+def test_file_systems_without_hard_links(tmp_path, monkeypatch):
+    """Where links are not supported a rename publishes."""
+
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    publish_file(tmp_path / "manifest.json", "first")
+    publish_file(tmp_path / "manifest.json", "second")
+    assert read_tree(tmp_path) == {"manifest.json": b"first"}
+
+
+def test_a_write_error_names_the_cache(tmp_path, monkeypatch):
+    """An error of the file system comes as CacheWriteError, an OSError."""
+
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CacheWriteError, match="No space left") as caught:
+        build(MemorySource(SAMPLES), tmp_path / "c")
+    assert isinstance(caught.value, OSError)
+    assert str(tmp_path / "c") in str(caught.value)

@@ -1,0 +1,137 @@
+"""The kernels agree with plain NumPy, and stop where they must."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slipstream_cache._kernels.gather import (
+    copy_payloads,
+    gather_rows,
+    locate_images,
+    locate_ragged,
+    part_of,
+)
+from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
+
+PARTS = st.lists(st.integers(0, 5), min_size=1, max_size=6).filter(any)
+
+
+def starts_of(counts):
+    """First sample of each part, and the end."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def draw_ids(data, total):
+    """Some valid ids in any order."""
+    return np.array(data.draw(st.lists(st.integers(0, total - 1), max_size=20)), np.int64)
+
+
+@given(counts=PARTS)
+def test_part_of(counts):
+    """Each sample is in the part that NumPy finds, also beside empty parts."""
+    starts = starts_of(counts)
+    for sample_id in range(starts[-1]):
+        assert part_of(sample_id, starts) == np.searchsorted(starts, sample_id, "right") - 1
+
+
+@settings(deadline=None)
+@given(counts=PARTS, row_bytes=st.integers(1, 40), data=st.data())
+def test_gather_rows(counts, row_bytes, data):
+    """Rows of any size are those that NumPy indexes."""
+    starts = starts_of(counts)
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 255, (count, row_bytes), np.uint8) for count in counts]
+    table = np.zeros((3, len(counts)), np.int64)
+    table[0] = [part.ctypes.data for part in rows]
+    ids = draw_ids(data, starts[-1])
+    out = np.empty((len(ids), row_bytes), np.uint8)
+    assert gather_rows(ids, starts, table, 0, row_bytes, out.ctypes.data) == len(ids)
+    assert (out == np.concatenate(rows)[ids]).all()
+
+
+@settings(deadline=None)
+@given(counts=PARTS, data=st.data())
+def test_locate_ragged(counts, data):
+    """Addresses and sizes are those of the offset tables; unmapped parts are met in order."""
+    starts = starts_of(counts)
+    rng = np.random.default_rng(0)
+    offsets = [np.cumsum([0, *rng.integers(0, 9, count)]).astype("<u8") for count in counts]
+    table = np.zeros((3, len(counts)), np.int64)
+    ids = draw_ids(data, starts[-1])
+    addresses, sizes = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+    position = 0
+    while (position := locate_ragged(ids, starts, table, position, addresses, sizes)) < len(ids):
+        part = part_of(ids[position], starts)
+        assert table[0, part] == 0
+        table[:, part] = offsets[part].ctypes.data, 1000 * part, offsets[part][-1]
+    for k, i in enumerate(ids):
+        part = part_of(i, starts)
+        row = i - starts[part]
+        assert addresses[k] == 1000 * part + offsets[part][row]
+        assert sizes[k] == offsets[part][row + 1] - offsets[part][row]
+
+
+def locate(rows, ids, limit):
+    """Run ``locate_images`` over one part."""
+    table = np.array([[rows.ctypes.data], [5000], [limit]], np.int64)
+    out = [np.zeros(len(ids), np.int64) for _ in range(2)]
+    out += [np.zeros(len(ids), np.int32) for _ in range(2)]
+    marks = np.zeros((3, len(ids)), np.uint8)
+    ids = np.array(ids, np.int64)
+    status = locate_images(ids, starts_of([len(rows)]), table, 0, *out, marks)
+    return status, [*out, *marks]
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_locate_images(data):
+    """All columns are those that NumPy reads from the structured rows."""
+    rng = np.random.default_rng(0)
+    rows = np.frombuffer(rng.bytes(32 * 7), IMAGE_SAMPLE_DTYPE).copy()
+    rows["offset"] >>= 30
+    for name in ("height", "width"):
+        rows[name] >>= 1
+    ids = draw_ids(data, len(rows))
+    status, columns = locate(rows, ids, 1 << 62)
+    assert status == len(ids)
+    names = ["size", "height", "width", "codec", "orientation", "condition"]
+    assert (columns[0] == rows["offset"][ids].astype(np.int64) + 5000).all()
+    for name, column in zip(names, columns[1:], strict=True):
+        assert (column == rows[name][ids]).all()
+
+
+def test_rows_outside_the_payloads_are_told():
+    """An offset or size beyond the file stops the kernel at that position."""
+    rows = np.zeros(3, IMAGE_SAMPLE_DTYPE)
+    rows["size"] = 10
+    for column, value in (("offset", 91), ("offset", 1 << 63), ("offset", (1 << 64) - 1)):
+        rows[column][1] = value
+        assert locate(rows, [0, 2, 1], 100)[0] == -3
+        rows[column][1] = 0
+    rows["size"][1] = 101
+    assert locate(rows, [0, 2, 1], 100)[0] == -3
+    rows["size"][1] = 100
+    assert locate(rows, [0, 2, 1], 100)[0] == 3
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(st.integers(0, 300), max_size=10), data=st.data())
+def test_copy_payloads(sizes, data):
+    """Each payload in the range is copied to its place, and nothing else is touched."""
+    source = [bytes([k + 1]) * size for k, size in enumerate(sizes)]
+    pointers = [ctypes.create_string_buffer(payload, max(len(payload), 1)) for payload in source]
+    addresses = np.array([ctypes.addressof(p) for p in pointers], np.int64)
+    offsets = np.cumsum([2, *(size + 2 for size in sizes)])[:-1].astype(np.int64)
+    out = np.zeros(sum(sizes) + 2 * len(sizes) + 2, np.uint8)
+    begin = data.draw(st.integers(0, len(sizes)))
+    end = data.draw(st.integers(begin, len(sizes)))
+    counts = np.array(sizes, np.int64)
+    assert copy_payloads(addresses, counts, out.ctypes.data, offsets, begin, end) == 0
+    expected = np.zeros_like(out)
+    for k in range(begin, end):
+        expected[offsets[k] : offsets[k] + sizes[k]] = k + 1
+    assert (out == expected).all()
