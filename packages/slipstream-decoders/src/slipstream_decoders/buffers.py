@@ -48,8 +48,9 @@ class BufferPool:
         dtype = np.dtype(dtype)
         num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         buffer = self._take(num_bytes)
-        # NumPy points views of views at the innermost array: an owner that is none makes it this one.
-        owner = (ctypes.c_char * buffer.nbytes).from_buffer(buffer)
+        # NumPy points views of views at the innermost array: with another kind of owner beneath,
+        # that is this one.
+        owner: Any = (ctypes.c_char * buffer.nbytes).from_buffer(buffer.data)
         array: NDArray[Any] = np.ndarray(shape, dtype, buffer=owner)
         weakref.finalize(array, self._returned.put, buffer).atexit = False
         return array

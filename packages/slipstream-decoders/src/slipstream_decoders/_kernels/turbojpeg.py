@@ -5,15 +5,16 @@ Constants are those of turbojpeg.h, which 2.x and 3.x share.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.c_call import call_c
+from slipstream_decoders._kernels.resize_planar import UINT8_PIXELS, resize_planar
 from slipstream_decoders._kernels.resize_rgb import resize_rgb
-from slipstream_decoders._kernels.simd.memory import read_i32
+from slipstream_decoders._kernels.simd.memory import read_i32, write_i64
 
 _OK: Final = 0
 _CORRUPT: Final = 1
@@ -24,8 +25,40 @@ _WORKSPACE: Final = 6
 _HEADER: Final = 0  # positions in the table of functions
 _TO_RGB: Final = 1
 
+_TO_PLANES: Final = 2
+
 _TJPF_RGB: Final = 0
+_TJCS_YCBCR: Final = 1
+_TJCS_GRAY: Final = 2
 _TJCS_CMYK: Final = 3
+
+
+class Image(NamedTuple):
+    """One encoded image and its crop."""
+
+    payload: int
+    size: int
+    height: int
+    width: int
+    window_x: float
+    window_y: float
+    window_width: float
+    window_height: float
+    bounds_x: int
+    bounds_y: int
+    bounds_width: int
+    bounds_height: int
+
+
+class Scratch(NamedTuple):
+    """Addresses and sizes of one thread's scratch memory, in bytes."""
+
+    header: int
+    """64 bytes."""
+    pixels: int
+    pixel_bytes: int
+    work: int
+    work_bytes: int
 
 
 @kernel
@@ -71,7 +104,150 @@ def decode_rgb(
 
 
 @kernel
-def crop_rgb_run(
+def crop_by_rgb(
+    functions: NDArray[np.int64],
+    handle: int,
+    image: Image,
+    output: int,
+    output_height: int,
+    output_width: int,
+    scratch: Scratch,
+) -> int:
+    """Decode to RGB, crop and resize: Pillow's pixels; a status."""
+    if 3 * image.height * image.width > scratch.pixel_bytes:
+        return _WORKSPACE
+    status = decode_rgb(
+        functions,
+        handle,
+        image.payload,
+        image.size,
+        image.height,
+        image.width,
+        scratch.header,
+        scratch.pixels,
+    )
+    if status != _OK:
+        return status
+    return resize_rgb(
+        scratch.pixels,
+        3 * image.width,
+        image.height,
+        image.width,
+        image.window_x,
+        image.window_y,
+        image.window_width,
+        image.window_height,
+        image.bounds_x,
+        image.bounds_y,
+        image.bounds_width,
+        image.bounds_height,
+        False,
+        output,
+        3 * output_width,
+        output_height,
+        output_width,
+        scratch.work,
+        scratch.work_bytes,
+    )
+
+
+@kernel
+def chroma_ratio(subsampling: int) -> tuple[int, int]:
+    """Luma pixels for one chroma pixel, (down, across): (0, 0) for gray, (-1, -1) if unknown."""
+    if subsampling == 0:
+        return 1, 1
+    if subsampling == 1:
+        return 1, 2
+    if subsampling == 2:
+        return 2, 2
+    if subsampling == 3:
+        return 0, 0
+    if subsampling == 4:
+        return 2, 1
+    if subsampling == 5:
+        return 1, 4
+    if subsampling == 6:
+        return 4, 1
+    return -1, -1
+
+
+@kernel
+def crop_by_planes(
+    functions: NDArray[np.int64],
+    handle: int,
+    image: Image,
+    output: int,
+    output_height: int,
+    output_width: int,
+    scratch: Scratch,
+) -> int:
+    """Decode to planes, crop and resize them, convert colours at the output size; a status.
+
+    JPEGs that are not YCbCr or gray, or sampled in an unusual way, go by RGB.
+    """
+    status = read_header(functions, handle, image.payload, image.size, scratch.header)
+    if status != _OK:
+        return status
+    if read_i32(scratch.header) != image.width or read_i32(scratch.header + 4) != image.height:
+        return _SIZE_MISMATCH
+    ratio_y, ratio_x = chroma_ratio(read_i32(scratch.header + 8))
+    color_space = read_i32(scratch.header + 12)
+    if ratio_x < 0 or color_space not in (_TJCS_YCBCR, _TJCS_GRAY):
+        return crop_by_rgb(functions, handle, image, output, output_height, output_width, scratch)
+    # turbojpeg pads the luma plane to whole chroma samples
+    across, down = max(ratio_x, 1), max(ratio_y, 1)
+    chroma_width = (image.width + across - 1) // across
+    chroma_height = (image.height + down - 1) // down
+    luma_pitch = chroma_width * across
+    luma_bytes = luma_pitch * chroma_height * down
+    chroma_bytes = chroma_width * chroma_height
+    if luma_bytes + 2 * chroma_bytes > scratch.pixel_bytes:
+        return _WORKSPACE
+    blue = scratch.pixels + luma_bytes
+    red = blue + chroma_bytes
+    planes = scratch.header + 16
+    write_i64(planes, scratch.pixels)
+    write_i64(planes + 8, blue)
+    write_i64(planes + 16, red)
+    code = call_c(
+        functions[_TO_PLANES],
+        (handle, image.payload, image.size, planes, image.width, 0, image.height, 0),
+    )
+    if code != 0:
+        return _CORRUPT
+    return resize_planar(
+        scratch.pixels,
+        luma_pitch,
+        blue,
+        red,
+        chroma_width,
+        ratio_y,
+        ratio_x,
+        image.height,
+        image.width,
+        image.window_x,
+        image.window_y,
+        image.window_width,
+        image.window_height,
+        image.bounds_x,
+        image.bounds_y,
+        image.bounds_width,
+        image.bounds_height,
+        False,
+        UINT8_PIXELS,
+        output,
+        3 * output_width,
+        0,
+        output_height,
+        output_width,
+        0,
+        scratch.work,
+        scratch.work_bytes,
+    )
+
+
+@kernel
+def crop_run(
     functions: NDArray[np.int64],
     handle: int,
     rows: NDArray[np.int64],
@@ -81,47 +257,38 @@ def crop_rgb_run(
     widths: NDArray[np.int32],
     windows: NDArray[np.float64],
     bounds: NDArray[np.int32],
-    out: int,
-    out_height: int,
-    out_width: int,
-    scratch: tuple[int, int, int, int, int],
+    by_planes: bool,
+    output: int,
+    output_height: int,
+    output_width: int,
+    scratch: Scratch,
     statuses: NDArray[np.int32],
 ) -> None:
-    """Decode, crop and resize the images of ``rows`` in turn, by way of RGB.
+    """Decode, crop and resize the images of ``rows`` in turn.
 
-    ``out`` is the address of (B, out_height, out_width, 3) bytes. ``scratch``: address of 64
-    bytes; address and bytes of pixels; address and bytes of a workspace.
+    ``output`` is the address of (B, output_height, output_width, 3) bytes.
     """
-    header, pixels, pixel_bytes, work, work_bytes = scratch
     for row in rows:
-        height = np.int64(heights[row])
-        width = np.int64(widths[row])
-        if 3 * height * width > pixel_bytes:
-            statuses[row] = _WORKSPACE
-            continue
-        status = decode_rgb(
-            functions, handle, addresses[row], sizes[row], height, width, header, pixels
+        image = Image(
+            addresses[row],
+            sizes[row],
+            np.int64(heights[row]),
+            np.int64(widths[row]),
+            windows[row, 0],
+            windows[row, 1],
+            windows[row, 2],
+            windows[row, 3],
+            np.int64(bounds[row, 0]),
+            np.int64(bounds[row, 1]),
+            np.int64(bounds[row, 2]),
+            np.int64(bounds[row, 3]),
         )
-        if status == _OK:
-            status = resize_rgb(
-                pixels,
-                3 * width,
-                height,
-                width,
-                windows[row, 0],
-                windows[row, 1],
-                windows[row, 2],
-                windows[row, 3],
-                np.int64(bounds[row, 0]),
-                np.int64(bounds[row, 1]),
-                np.int64(bounds[row, 2]),
-                np.int64(bounds[row, 3]),
-                False,
-                out + row * (3 * out_width * out_height),
-                3 * out_width,
-                out_height,
-                out_width,
-                work,
-                work_bytes,
+        target = output + row * (3 * output_height * output_width)
+        if by_planes:
+            statuses[row] = crop_by_planes(
+                functions, handle, image, target, output_height, output_width, scratch
             )
-        statuses[row] = status
+        else:
+            statuses[row] = crop_by_rgb(
+                functions, handle, image, target, output_height, output_width, scratch
+            )

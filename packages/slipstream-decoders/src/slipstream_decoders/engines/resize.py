@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_decoders._kernels.resize_planar import planar_workspace_size
 from slipstream_decoders._kernels.resize_rgb import resize_rgb, rgb_workspace_size
 from slipstream_decoders.boxes import Boxes
 from slipstream_decoders.engines.base import CropJob, Scratch
 
 
 def workspace_bytes(boxes: Boxes, rows: NDArray[np.int64], height: int, width: int) -> int:
-    """Bytes of workspace for the crops of ``rows``, resized to (height, width)."""
+    """Bytes of workspace with which either kernel can resize the crops of ``rows``."""
     largest = boxes.bounds[rows, 2:].max(axis=0)
-    return int(rgb_workspace_size(int(largest[1]), int(largest[0]), height, width))
+    bounds_width, bounds_height = largest.tolist()
+    return max(
+        int(rgb_workspace_size(bounds_height, bounds_width, height, width)),
+        int(planar_workspace_size(bounds_height, bounds_width, height, width)),
+    )
 
 
 def resize_exact(pixels: NDArray[np.uint8], job: CropJob, row: int, scratch: Scratch) -> int:

@@ -7,7 +7,8 @@ import queue
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_decoders._kernels.turbojpeg import crop_rgb_run, decode_rgb
+from slipstream_decoders._kernels.turbojpeg import Scratch as ScratchMemory
+from slipstream_decoders._kernels.turbojpeg import crop_run, decode_rgb
 from slipstream_decoders._turbojpeg.library import TurboJpeg, load_turbojpeg
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
@@ -52,7 +53,7 @@ class TurboJpegEngine:
         heights, widths = batch.heights[rows].astype(np.int64), batch.widths[rows].astype(np.int64)
         pixels = worker.scratch.get("pixels", _max_image_bytes(heights, widths))
         work = worker.scratch.get("work", workspace_bytes(boxes, rows, height, width))
-        crop_rgb_run(
+        crop_run(
             self._library.addresses,
             worker.handle,
             rows,
@@ -62,10 +63,11 @@ class TurboJpegEngine:
             batch.widths,
             boxes.window,
             boxes.bounds,
+            job.quality == "fast",
             job.out.ctypes.data,
             height,
             width,
-            (
+            ScratchMemory(
                 worker.header.ctypes.data,
                 pixels.ctypes.data,
                 pixels.nbytes,

@@ -71,6 +71,7 @@ read_f64: Callable[[int], float] = _reader("read_f64", F64, types.float64)
 
 write_u8: Callable[[int, int], None] = _writer("write_u8", types.uint8)
 write_i32: Callable[[int, int], None] = _writer("write_i32", types.int32)
+write_i64: Callable[[int, int], None] = _writer("write_i64", types.int64)
 write_f32: Callable[[int, float], None] = _writer("write_f32", types.float32)
 write_f64: Callable[[int, float], None] = _writer("write_f64", types.float64)
 
