@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from slipstream_cache import FieldSpec, Source
+from slipstream_cache import FieldSpec, Source, SourceReadError, build
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 from slipstream_loader.sources.imagefolder import IMAGE_EXTENSIONS, ImageFolderSource
+from slipstream_loader.transcode import transcode
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs links, and slashes as separators")
 
@@ -228,6 +229,19 @@ def test_unreadable_folders_are_reported_together(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(SourceError, match=r"bee/a0: Permission denied\n  zebra: Permission"):
         ImageFolderSource(folder)
+
+
+def test_build_reports_unreadable_files_together(folder: Path, tmp_path: Path) -> None:
+    """A build over files that vanished or changed names all of them and publishes nothing."""
+    source = ImageFolderSource(folder)
+    (folder / "zebra" / "1.jpg").unlink()
+    (folder / "bee" / "x.tif").write_bytes(b"other")
+    with pytest.raises(SourceReadError) as caught:
+        build(source, tmp_path / "cache", transcode=transcode)
+    names = [source.describe(i) for i in caught.value.sample_ids]
+    assert names == ["bee/x.tif", "zebra/1.jpg"]
+    assert all(name in str(caught.value) for name in names)
+    assert not (tmp_path / "cache" / "manifest.json").exists()
 
 
 def test_long_reports_are_cut(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray(((wide * 255 + 32_767) // 65_535).astype(np.uint8))
     if image.mode in ("RGB", "L"):
         return image
-    return image.convert("L" if image.mode in ("1", "LA", "La", "I", "F") else "RGB")
+    return image.convert("L" if image.mode in ("1", "LA", "I", "F") else "RGB")
 
 
 def describe_problem(error: BaseException) -> str:
