@@ -37,8 +37,9 @@ def documented(sources: list[Path], path: Path | None, name: str) -> bool:
     text = path.read_text("utf-8") if path else ""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
-            if "overload" not in map(ast.unparse, node.decorator_list):
-                return ast.get_docstring(node) is not None
+            if "overload" in map(ast.unparse, node.decorator_list):
+                continue
+            return ast.get_docstring(node) is not None
         if isinstance(node, ast.ImportFrom) and path:
             for alias in node.names:
                 if name == (alias.asname or alias.name):
