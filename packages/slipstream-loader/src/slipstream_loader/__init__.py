@@ -16,6 +16,7 @@ __all__ = [
     "ImageFolderSource",
     "LoaderError",
     "LoaderStats",
+    "SampleReadError",
     "SequenceSource",
     "SlipstreamDataset",
     "SlipstreamLoader",
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         EmptyDatasetError,
         ImageDecodeError,
         LoaderError,
+        SampleReadError,
         SourceError,
         StageError,
     )
@@ -52,6 +54,7 @@ else:
         "ImageFolderSource": "sources.imagefolder",
         "LoaderError": "errors",
         "LoaderStats": "telemetry",
+        "SampleReadError": "errors",
         "SequenceSource": "sources.sequence",
         "SlipstreamDataset": "dataset",
         "SlipstreamLoader": "loader",

@@ -43,7 +43,7 @@ def main() -> None:
     try:
         app()
     except (CacheError, DecodeError, LoaderError, OSError, ValueError) as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("interrupted")

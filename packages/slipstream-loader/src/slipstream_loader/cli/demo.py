@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from slipstream_loader.benchmark import measure
 from slipstream_loader.cli.bench import image_loaders
 from slipstream_loader.cli.facts import engines, image_facts
 from slipstream_loader.cli.report import count, measurements_table
-from slipstream_loader.cli.show import write_sheet
+from slipstream_loader.cli.show import spread_ids, write_sheet
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.sample_images import write_sample_folder
 
@@ -45,11 +44,13 @@ def _run(console: Console, folder: Path, cache_dir: Path, out: Path) -> None:
     facts = image_facts(cache, cache.image_fields[0])
     console.print(
         f"{count(len(cache), 'image')}, {facts['mean pixels']:,} pixels and "
-        f"{facts['bits per pixel']} bits per pixel on average; engines: {engines()}"
+        f"{facts['bits per pixel']} bits per pixel on average; engines: {engines()}",
+        soft_wrap=True,
+        highlight=False,
     )
     with console.status("measuring") as status:
         results = list(measure(loaders, 3, lambda name: status.update(f"measuring {name}")))
     console.print(measurements_table(results))
-    shown = np.linspace(0, len(cache) - 1, min(40, len(cache))).astype(int).tolist()
+    shown = spread_ids(len(cache))
     write_sheet(cache, shown, "rrc", out)
     console.print(f"random resized crops of {count(len(shown), 'image')}: {out}", soft_wrap=True)

@@ -41,11 +41,16 @@ def show(
 
 def _parsed_ids(text: str | None, num_samples: int) -> list[int]:
     if text is None:
-        return np.linspace(0, num_samples - 1, min(40, num_samples)).astype(int).tolist()
+        return spread_ids(num_samples)
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"--ids takes numbers with commas, got {text!r}") from error
+
+
+def spread_ids(num_samples: int, count: int = 40) -> list[int]:
+    """At most ``count`` sample ids, spread evenly."""
+    return [int(i) for i in np.linspace(0, num_samples - 1, min(count, num_samples))]
 
 
 def write_sheet(cache: SampleCache, sample_ids: list[int], pipeline: str | None, out: Path) -> None:

@@ -1,0 +1,123 @@
+"""The ``slipstream`` command, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from slipstream_loader.sample_images import write_sample_folder
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small image folder: three classes of four images."""
+    directory = tmp_path_factory.mktemp("images") / "photos"
+    write_sample_folder(directory, num_classes=3, images_per_class=4, seed=0)
+    return directory
+
+
+def slipstream(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in ``cwd``, where its caches go too."""
+    script = shutil.which("slipstream", path=str(Path(sys.executable).parent))
+    assert script, "the slipstream script is not installed"
+    return subprocess.run(
+        [script, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_demo_shows_the_main_job(folder: Path, tmp_path: Path) -> None:
+    """A table with a rate for each pipeline, and a contact sheet; nothing else is left behind."""
+    run = slipstream("demo", "--source", folder, "--out", "sheet.png", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    for word in ("12 images", "bits per pixel", "raw", "center_crop", "rrc"):
+        assert word in run.stdout
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert np.asarray(sheet.convert("RGB")).std() > 20
+    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+
+
+def test_build_info_show_and_bench_work_together(folder: Path, tmp_path: Path) -> None:
+    """Build a cache, describe it, look at it, measure it."""
+    caches = tmp_path / "caches"
+    build = slipstream("build", folder, "--cache-dir", caches, cwd=tmp_path)
+    assert build.returncode == 0, build.stderr
+    cache = Path(build.stdout.strip().splitlines()[-1])
+    assert (cache / "manifest.json").is_file()
+
+    info = slipstream("info", folder, "--cache-dir", caches, "--json", cwd=tmp_path)
+    facts = json.loads(info.stdout)
+    assert (facts["samples"], facts["built"]) == (12, "yes")
+    assert facts["images in 'image'"]["conditions"] == {"sound": 12}
+
+    for options in ([], ["--pipeline", "rrc_normalized"], ["--ids", "0,11"]):
+        out = tmp_path / "sheet.png"
+        show = slipstream("show", cache, "--out", out, *options, cwd=tmp_path)
+        assert show.returncode == 0, show.stderr
+        assert out.stat().st_size > 1000
+
+    bench = slipstream(
+        *("bench", cache, "--pipeline", "raw", "--pipeline", "rrc", "--epochs", 2),
+        *("--batch-size", 4, "--threads", 2, "--json", "figures.json"),
+        cwd=tmp_path,
+    )
+    assert bench.returncode == 0, bench.stderr
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [result["pipeline"] for result in figures["results"]] == ["raw", "rrc"]
+    assert figures["memcpy_bytes_per_second"] > 0
+    for result in figures["results"]:
+        assert len(result["images_per_second"]["epochs"]) == 2
+        assert result["images_per_second"]["best"] >= result["images_per_second"]["median"] > 0
+        assert result["cpu_seconds_per_image"] > 0
+        assert (result["threads"], result["batch_size"], result["order"]) == (2, 4, "random")
+
+
+def test_info_without_a_source_describes_the_machine(tmp_path: Path) -> None:
+    """Engines, threads, versions."""
+    run = slipstream("info", "--json", cwd=tmp_path)
+    facts = json.loads(run.stdout)
+    assert "pillow" in facts["engines"]
+    assert facts["machine"]["versions"]["torch"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["build", "nowhere"], "nowhere does not exist"),
+        (["build", "."], "no images"),
+        (["show", "slipcache-0123456789abcdef", "--out", "sheet.png"], "slipcache-"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_1(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    """No traceback: what is wrong, and what to do."""
+    run = slipstream(*arguments, cwd=tmp_path)
+    assert run.returncode == 1
+    assert message in run.stderr
+    assert run.stderr.startswith("error: ")
+    assert len(run.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in run.stderr
+
+
+def test_a_wrong_pipeline_name_lists_the_right_ones(folder: Path, tmp_path: Path) -> None:
+    """Usage errors exit with code 2, as everywhere."""
+    run = slipstream(
+        "show", folder, "--cache-dir", "caches", "--out", "x.png", "--pipeline", "rcc", cwd=tmp_path
+    )
+    assert run.returncode == 2
+    assert "center_crop" in run.stderr
