@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +15,14 @@ BYTE = np.dtype(np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def no_free_buffers():
+def no_free_buffers() -> Any:
     """Each test begins and ends without free buffers."""
     _free.clear()
     yield
     _free.clear()
 
 
-def test_a_buffer_comes_back_when_the_last_view_is_gone():
+def test_a_buffer_comes_back_when_the_last_view_is_gone() -> None:
     """A view of a view keeps the memory; after it the memory is used again."""
     array = new_array(SHAPE, BYTE)
     address = array.ctypes.data
@@ -35,7 +36,7 @@ def test_a_buffer_comes_back_when_the_last_view_is_gone():
     assert new_array(SHAPE, BYTE).ctypes.data == address
 
 
-def test_held_arrays_never_share_memory():
+def test_held_arrays_never_share_memory() -> None:
     """Arrays that are alive at the same time keep their content."""
     held = []
     for k in range(20):
@@ -47,7 +48,7 @@ def test_held_arrays_never_share_memory():
     assert len({array.ctypes.data for array in held}) == len(held)
 
 
-def test_few_free_buffers_are_kept():
+def test_few_free_buffers_are_kept() -> None:
     """At most four buffers wait, and a much smaller array does not take a large one."""
     held = [new_array(SHAPE, BYTE) for _ in range(10)]
     del held
@@ -60,7 +61,7 @@ def test_few_free_buffers_are_kept():
 
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (2, 3), (600, 1000)])
 @pytest.mark.parametrize("dtype", ["|b1", "<f2", "<c16", "<M8[s]"])
-def test_arrays_are_ordinary(shape, dtype):
+def test_arrays_are_ordinary(shape: Any, dtype: Any) -> None:
     """Any shape and dtype, writable and contiguous."""
     array = new_array(shape, np.dtype(dtype))
     assert (array.shape, array.dtype) == (shape, np.dtype(dtype))

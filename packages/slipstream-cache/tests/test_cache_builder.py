@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from slipstream_cache import (
 from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
 
 
-def samples(count, **more):
+def samples(count: int, **more: Any) -> list[Any]:
     """Samples with an image, a number and text, all different."""
     return [
         {
@@ -40,12 +41,12 @@ def samples(count, **more):
 
 
 @pytest.fixture
-def small_parts(monkeypatch):
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Parts of 8 samples."""
     monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 8)
 
 
-def test_all_that_goes_in_comes_out(tmp_path):
+def test_all_that_goes_in_comes_out(tmp_path: Path) -> None:
     """Each sample reads back as it was given, and the fields keep the source's order."""
     source = MemorySource(samples(20))
     cache = build(source, tmp_path / "roots" / "slipcache-1")
@@ -55,7 +56,7 @@ def test_all_that_goes_in_comes_out(tmp_path):
     assert cache.manifest.source.uri == "memory:memory"
 
 
-def test_the_directory_holds_the_format_and_nothing_else(tmp_path, small_parts):
+def test_the_directory_holds_the_format_and_nothing_else(tmp_path: Path, small_parts: None) -> None:
     """A published cache has its manifest and sealed parts; the lock lies beside it."""
     build(MemorySource(samples(20)), tmp_path / "c")
     files = {"image.bin", "image.samples.npy", "label.npy", "part.json", "path.bin"}
@@ -64,7 +65,7 @@ def test_the_directory_holds_the_format_and_nothing_else(tmp_path, small_parts):
     assert {entry.name for entry in tmp_path.iterdir()} <= {"c", "c.lock"}
 
 
-def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, small_parts):
+def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path, small_parts: None) -> None:
     """One thread and eight write the same cache."""
     source = MemorySource(samples(100))
     build(source, tmp_path / "one", num_workers=1)
@@ -72,7 +73,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(tmp_path, small_parts):
     assert read_tree(tmp_path / "one") == read_tree(tmp_path / "eight")
 
 
-def test_parts_end_at_their_limits(tmp_path, monkeypatch):
+def test_parts_end_at_their_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part ends with the sample that reaches the limit of samples or of bytes."""
     source = MemorySource([{"x": b"a" * size} for size in (10, 89, 1, 200, 5, 5, 5, 5)])
     monkeypatch.setattr(layout, "MAX_PART_BYTES", 100)
@@ -83,7 +84,7 @@ def test_parts_end_at_their_limits(tmp_path, monkeypatch):
     assert [cache[i] for i in range(8)] == source.samples
 
 
-def test_a_second_build_opens_the_first(tmp_path):
+def test_a_second_build_opens_the_first(tmp_path: Path) -> None:
     """A published cache of the same key is opened; the source is not read again."""
     build(MemorySource(samples(3)), tmp_path / "c")
     before = read_tree(tmp_path / "c")
@@ -93,7 +94,7 @@ def test_a_second_build_opens_the_first(tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_small_caches(tmp_path, count):
+def test_small_caches(tmp_path: Path, count: int) -> None:
     """No sample and one sample make caches like any other."""
     types = {
         "image": FieldSpec("image"),
@@ -110,7 +111,7 @@ def test_small_caches(tmp_path, count):
     assert "samples" in repr(cache)
 
 
-def test_only_the_wanted_fields_are_stored(tmp_path):
+def test_only_the_wanted_fields_are_stored(tmp_path: Path) -> None:
     """``options.fields`` selects; a field that is not there is an error."""
     source = MemorySource(samples(3))
     cache = build(source, tmp_path / "c", options=StorageOptions(fields=("path", "label")))
@@ -120,7 +121,7 @@ def test_only_the_wanted_fields_are_stored(tmp_path):
         build(source, tmp_path / "d", options=StorageOptions(fields=("masks",)))
 
 
-def test_progress_counts_up_to_the_number_of_samples(tmp_path, small_parts):
+def test_progress_counts_up_to_the_number_of_samples(tmp_path: Path, small_parts: None) -> None:
     """Progress never goes back and ends with all samples."""
     calls: list[tuple[int, int]] = []
     build(MemorySource(samples(30)), tmp_path / "c", progress=lambda *call: calls.append(call))
@@ -128,7 +129,9 @@ def test_progress_counts_up_to_the_number_of_samples(tmp_path, small_parts):
     assert calls[-1] == (30, 30)
 
 
-def test_bad_images_are_kept_flagged_and_reported_together(tmp_path, small_parts, caplog):
+def test_bad_images_are_kept_flagged_and_reported_together(
+    tmp_path: Path, small_parts: None, caplog: pytest.LogCaptureFixture
+) -> None:
     """Bad images do not stop a build: one warning names them, and the cache knows them."""
     given = samples(30)
     given[3]["image"] = b"<html>"
@@ -147,7 +150,7 @@ def test_bad_images_are_kept_flagged_and_reported_together(tmp_path, small_parts
     assert "1 damaged, 1 unreadable" in repr(cache)
 
 
-def test_samples_that_cannot_be_read_are_named_together(tmp_path, small_parts):
+def test_samples_that_cannot_be_read_are_named_together(tmp_path: Path, small_parts: None) -> None:
     """All failing samples are found and named, and nothing is published."""
     given = samples(50)
     for i in (11, 12, 40):
@@ -162,7 +165,7 @@ def test_samples_that_cannot_be_read_are_named_together(tmp_path, small_parts):
     assert [cache[i] for i in range(50)] == samples(50)
 
 
-def test_of_very_many_unreadable_samples_all_are_counted_and_some_named(tmp_path):
+def test_of_very_many_unreadable_samples_all_are_counted_and_some_named(tmp_path: Path) -> None:
     """The message stays short."""
     source = MemorySource([OSError("gone")] * 500, {"x": FieldSpec("image")})
     with pytest.raises(SourceReadError, match=r"500 of 500(?s:.)*and 480 more") as caught:
@@ -183,7 +186,9 @@ def test_of_very_many_unreadable_samples_all_are_counted_and_some_named(tmp_path
         ({"extra": 1}, r"\['extra'\] that the source does not declare"),
     ],
 )
-def test_field_types_that_change_midway_are_refused(tmp_path, change, message):
+def test_field_types_that_change_midway_are_refused(
+    tmp_path: Path, change: Any, message: str
+) -> None:
     """A value that its field cannot hold exactly is an error that says which and where."""
     given = samples(20)
     given[13].update(change)
@@ -192,7 +197,7 @@ def test_field_types_that_change_midway_are_refused(tmp_path, change, message):
     assert not (tmp_path / "c" / "manifest.json").exists()
 
 
-def test_a_missing_field_is_refused(tmp_path):
+def test_a_missing_field_is_refused(tmp_path: Path) -> None:
     """A sample without a field is named."""
     given = samples(20)
     del given[7]["path"]
@@ -200,7 +205,7 @@ def test_a_missing_field_is_refused(tmp_path):
         build(MemorySource(given), tmp_path / "c")
 
 
-def test_an_image_that_needs_a_transcode_is_named(tmp_path):
+def test_an_image_that_needs_a_transcode_is_named(tmp_path: Path) -> None:
     """Without a transcode a PNG is an error; with one it is stored as the transcode says."""
     given = samples(5)
     given[2]["image"] = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -213,7 +218,7 @@ def test_an_image_that_needs_a_transcode_is_named(tmp_path):
     assert cache.payloads("image", [1, 2]).codecs.tolist() == [Codec.JPEG, Codec.RGB]
 
 
-def test_errors_of_the_source_that_are_no_read_errors_pass_unchanged(tmp_path):
+def test_errors_of_the_source_that_are_no_read_errors_pass_unchanged(tmp_path: Path) -> None:
     """A bug in a source is not dressed up as a read error, and leaves no temporary files."""
     given = [*samples(5), ZeroDivisionError("bug")]
     with pytest.raises(ZeroDivisionError, match="bug"):
@@ -221,7 +226,7 @@ def test_errors_of_the_source_that_are_no_read_errors_pass_unchanged(tmp_path):
     assert [entry.name for entry in (tmp_path / "c").iterdir()] == ["build.json"]
 
 
-def test_an_interrupt_leaves_no_temporary_files(tmp_path):
+def test_an_interrupt_leaves_no_temporary_files(tmp_path: Path) -> None:
     """Ctrl-C in the middle removes the part that was being written."""
 
     def interrupt(done: int, total: int) -> None:
@@ -232,7 +237,7 @@ def test_an_interrupt_leaves_no_temporary_files(tmp_path):
     assert [entry.name for entry in (tmp_path / "c").iterdir()] == ["build.json"]
 
 
-def test_a_directory_with_other_files_is_refused_and_kept(tmp_path):
+def test_a_directory_with_other_files_is_refused_and_kept(tmp_path: Path) -> None:
     """Nothing is deleted or written in a directory that is not ours."""
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(CacheExistsError, match=r"notes\.txt"):
@@ -240,7 +245,7 @@ def test_a_directory_with_other_files_is_refused_and_kept(tmp_path):
     assert read_tree(tmp_path) == {"notes.txt": b"mine"}
 
 
-def test_a_cache_of_another_key_is_refused_and_kept(tmp_path):
+def test_a_cache_of_another_key_is_refused_and_kept(tmp_path: Path) -> None:
     """A directory that holds another cache, finished or not, is left alone."""
     build(MemorySource(samples(3)), tmp_path / "done")
     failing = MemorySource([*samples(3), OSError("gone")])
@@ -254,23 +259,29 @@ def test_a_cache_of_another_key_is_refused_and_kept(tmp_path):
         assert read_tree(tmp_path / name) == before
 
 
-def test_numbers_of_workers_below_one_are_refused(tmp_path):
+def test_numbers_of_workers_below_one_are_refused(tmp_path: Path) -> None:
     """A build needs a thread."""
     with pytest.raises(ValueError, match="num_workers is 0"):
         build(MemorySource(samples(3)), tmp_path / "c", num_workers=0)
 
 
-def test_field_names_cannot_leave_the_cache(tmp_path):
+def test_field_names_cannot_leave_the_cache(tmp_path: Path) -> None:
     """A field named ../x is refused before anything is written."""
     with pytest.raises(ValueError, match="cannot be a field's name"):
         build(MemorySource([{"../x": 1}]), tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_relative_directories_are_fine(tmp_path, monkeypatch):
+def test_relative_directories_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relative path is made absolute once, so that a later chdir does no harm."""
     monkeypatch.chdir(tmp_path)
     cache = build(MemorySource(samples(3)), Path("c"))
     monkeypatch.chdir("/")
     assert cache.cache_dir == tmp_path / "c"
     assert cache[2] == samples(3)[2]
+
+
+def test_a_place_that_is_no_unicode_is_fine(tmp_path: Path) -> None:
+    """A source whose path is not valid UTF-8 is built, and its name is kept."""
+    cache = build(MemorySource(samples(3), name="caf\udce9"), tmp_path / "c")
+    assert SampleCache.open(cache.cache_dir).manifest.source.uri == "memory:caf\udce9"

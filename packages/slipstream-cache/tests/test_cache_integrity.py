@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from slipstream_cache import build, check_integrity
@@ -9,19 +12,19 @@ from slipstream_cache.testing import MemorySource, make_jpeg
 
 
 @pytest.fixture
-def directory(tmp_path):
+def directory(tmp_path: Path) -> Any:
     """A cache with an image and a text field."""
     samples = [{"image": make_jpeg(9, 9), "path": f"{i}"} for i in range(10)]
     return build(MemorySource(samples), tmp_path / "c").cache_dir
 
 
-def test_a_whole_cache_has_no_problems(directory):
+def test_a_whole_cache_has_no_problems(directory: Path) -> None:
     """Right after a build nothing is wrong, hashes included."""
     assert check_integrity(directory) == []
     assert check_integrity(directory, full=True) == []
 
 
-def test_cut_and_missing_files_are_found_quickly(directory):
+def test_cut_and_missing_files_are_found_quickly(directory: Path) -> None:
     """Sizes and presence of all files are checked, and all problems are listed."""
     part = directory / "part-00000"
     (part / "image.bin").write_bytes(b"short")
@@ -36,7 +39,7 @@ def test_cut_and_missing_files_are_found_quickly(directory):
 
 
 @pytest.mark.parametrize("name", ["image.bin", "image.samples.npy", "path.bin"])
-def test_a_flipped_bit_is_found_by_the_full_check(directory, name):
+def test_a_flipped_bit_is_found_by_the_full_check(directory: Path, name: str) -> None:
     """One changed bit anywhere changes the hash."""
     path = directory / "part-00000" / name
     data = bytearray(path.read_bytes())
@@ -48,7 +51,7 @@ def test_a_flipped_bit_is_found_by_the_full_check(directory, name):
     assert "its bytes changed" in str(problem)
 
 
-def test_a_missing_or_foreign_manifest_is_a_problem(directory, tmp_path):
+def test_a_missing_or_foreign_manifest_is_a_problem(directory: Path, tmp_path: Path) -> None:
     """The check itself does not raise."""
     (problem,) = check_integrity(tmp_path / "nothing")
     assert "no published cache" in problem.message

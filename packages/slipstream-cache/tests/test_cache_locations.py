@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from slipstream_cache import StorageOptions, cache_key, default_cache_root
 
 
-def test_key_is_stable():
+def test_key_is_stable() -> None:
     """The key of a fingerprint and options never changes between releases."""
     assert cache_key("abc", StorageOptions()) == "c0f96631b1e36fa4"
 
@@ -23,12 +24,12 @@ def test_key_is_stable():
         StorageOptions(fields=("image",)),
     ],
 )
-def test_key_depends_on_each_option(options):
+def test_key_depends_on_each_option(options: Any) -> None:
     """Every option changes the key."""
     assert cache_key("abc", options) != cache_key("abc", StorageOptions())
 
 
-def test_key_depends_on_the_fingerprint_and_not_on_field_order():
+def test_key_depends_on_the_fingerprint_and_not_on_field_order() -> None:
     """Another content has another key; the order of the stored fields does not matter."""
     assert cache_key("abd", StorageOptions()) != cache_key("abc", StorageOptions())
     one, two = StorageOptions(fields=("a", "b")), StorageOptions(fields=("b", "a"))
@@ -44,13 +45,13 @@ def test_key_depends_on_the_fingerprint_and_not_on_field_order():
         StorageOptions(codec="png"),  # type: ignore[arg-type]
     ],
 )
-def test_options_out_of_range_are_refused(options):
+def test_options_out_of_range_are_refused(options: Any) -> None:
     """An option that makes no sense is an error that names it."""
     with pytest.raises(ValueError, match="expected"):
         cache_key("abc", options)
 
 
-def test_root_follows_the_environment(monkeypatch, tmp_path):
+def test_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The variable decides; without it, ~/.slipstream; links are resolved."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")

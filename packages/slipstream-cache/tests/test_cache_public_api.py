@@ -7,6 +7,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ import slipstream_cache
 from slipstream_cache import CacheError, errors
 
 
-def test_all_is_sorted_complete_and_documented():
+def test_all_is_sorted_complete_and_documented() -> None:
     """Every public name is there once, and says what it is."""
     names = slipstream_cache.__all__
     assert names == sorted(set(names))
@@ -23,7 +24,7 @@ def test_all_is_sorted_complete_and_documented():
         assert not callable(thing) or inspect.getdoc(thing) or name == "Transcode"
 
 
-def test_torch_is_not_imported():
+def test_torch_is_not_imported() -> None:
     """The package works where torch is not installed."""
     script = """
 import sys
@@ -47,14 +48,14 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_errors_are_builtins_too_and_cross_processes(error):
+def test_errors_are_builtins_too_and_cross_processes(error: Any) -> None:
     """Each error is exported, is a builtin as well, and keeps its message in a pickle."""
     assert error.__name__ in slipstream_cache.__all__
     assert any(base.__module__ == "builtins" for base in error.__bases__)
     assert str(pickle.loads(pickle.dumps(error("what and where")))) == "what and where"
 
 
-def test_sample_ids_of_errors_cross_processes():
+def test_sample_ids_of_errors_cross_processes() -> None:
     """The samples that an error names survive pickling and copying."""
     error = errors.SourceReadError("two", [3, 5])
     assert pickle.loads(pickle.dumps(error)).sample_ids == [3, 5]

@@ -9,12 +9,15 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from slipstream_cache import CacheWriteError, SampleCache, build, layout
 from slipstream_cache.publish import publish_file, read_sealed_part, remove_leftovers
 from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
+
+_Tree = dict[str, bytes]
 
 SETUP = """
 import os, signal, sys
@@ -32,7 +35,7 @@ SAMPLES = [
 ]
 
 
-def start(script, *arguments):
+def start(script: str, *arguments: Any) -> subprocess.Popen[str]:
     """Run a script in a new interpreter, with ``samples`` and parts of 8."""
     return subprocess.Popen(
         [sys.executable, "-c", SETUP + textwrap.dedent(script), *map(str, arguments)],
@@ -41,14 +44,14 @@ def start(script, *arguments):
     )
 
 
-def finish(process, returncode=0):
+def finish(process: subprocess.Popen[str], returncode: int = 0) -> None:
     """Wait for a script, and show what it said if it ended otherwise."""
     _, errors = process.communicate(timeout=120)
     assert process.returncode == returncode, errors
 
 
 @pytest.fixture
-def expected(tmp_path, monkeypatch):
+def expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The tree of the undisturbed cache of ``SAMPLES`` in parts of 8."""
     monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 8)
     build(MemorySource(SAMPLES), tmp_path / "expected")
@@ -57,7 +60,9 @@ def expected(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 @pytest.mark.parametrize("victim", [0, 9, 60, 99])
-def test_a_killed_build_is_continued_with_the_same_bytes(tmp_path, expected, victim):
+def test_a_killed_build_is_continued_with_the_same_bytes(
+    tmp_path: Path, expected: _Tree, victim: int
+) -> None:
     """After kill -9 the next build keeps the sealed parts and ends with the same bytes."""
     script = """
         class Killer(MemorySource):
@@ -74,7 +79,7 @@ def test_a_killed_build_is_continued_with_the_same_bytes(tmp_path, expected, vic
     read: list[int] = []
 
     class Counter(MemorySource):
-        def __getitem__(self, index):
+        def __getitem__(self, index: int) -> Any:
             read.append(index)
             return super().__getitem__(index)
 
@@ -84,7 +89,7 @@ def test_a_killed_build_is_continued_with_the_same_bytes(tmp_path, expected, vic
     assert sorted(read) == list(range(8 * len(stamps), 100))
 
 
-def test_a_build_killed_after_publishing_is_whole(tmp_path, expected):
+def test_a_build_killed_after_publishing_is_whole(tmp_path: Path, expected: _Tree) -> None:
     """What a builder leaves behind when it dies before cleaning up does no harm and goes away."""
     build(MemorySource(SAMPLES), tmp_path / "c")
     (tmp_path / "c" / "build.json").write_text("{}")
@@ -95,7 +100,7 @@ def test_a_build_killed_after_publishing_is_whole(tmp_path, expected):
     assert read_tree(tmp_path / "c") == expected
 
 
-def test_two_builders_at_once(tmp_path, expected):
+def test_two_builders_at_once(tmp_path: Path, expected: _Tree) -> None:
     """Two processes that build one cache both get it, with or without a common lock."""
     script = """
         import contextlib
@@ -113,7 +118,7 @@ def test_two_builders_at_once(tmp_path, expected):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs resource limits")
-def test_a_full_disk_is_told_and_loses_nothing(tmp_path, expected):
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, expected: _Tree) -> None:
     """When a write fails, sealed parts stay, the unfinished one goes, and a build continues."""
     script = """
         import resource
@@ -135,7 +140,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path, expected):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX permissions")
-def test_a_read_only_directory_is_told():
+def test_a_read_only_directory_is_told() -> None:
     """Building where one may not write is one clear error; reading there works."""
     script = """
         from slipstream_cache import CacheWriteError
@@ -166,7 +171,7 @@ def test_a_read_only_directory_is_told():
                 Path(path).chmod(0o755)
 
 
-def test_an_unsealed_part_is_written_again(tmp_path, expected):
+def test_an_unsealed_part_is_written_again(tmp_path: Path, expected: _Tree) -> None:
     """A part directory whose files are not whole is replaced, not trusted."""
     with pytest.raises(ZeroDivisionError):
         build(MemorySource([*SAMPLES[:40], *[ZeroDivisionError()] * 60]), tmp_path / "c")
@@ -179,17 +184,17 @@ def test_an_unsealed_part_is_written_again(tmp_path, expected):
     assert read_tree(tmp_path / "c") == expected
 
 
-def test_publishing_never_replaces(tmp_path):
+def test_publishing_never_replaces(tmp_path: Path) -> None:
     """The first to publish a file wins, and no temporary file stays."""
     publish_file(tmp_path / "manifest.json", "first")
     publish_file(tmp_path / "manifest.json", "second")
     assert read_tree(tmp_path) == {"manifest.json": b"first"}
 
 
-def test_file_systems_without_hard_links(tmp_path, monkeypatch):
+def test_file_systems_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where links are not supported a rename publishes."""
 
-    def refuse(*_):
+    def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -198,10 +203,10 @@ def test_file_systems_without_hard_links(tmp_path, monkeypatch):
     assert read_tree(tmp_path) == {"manifest.json": b"first"}
 
 
-def test_a_write_error_names_the_cache(tmp_path, monkeypatch):
+def test_a_write_error_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the file system comes as CacheWriteError, an OSError."""
 
-    def fail(_):
+    def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)

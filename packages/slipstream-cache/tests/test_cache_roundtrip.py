@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,23 +26,21 @@ DTYPES = ["|b1", "|i1", "|u1", "<i2", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8", 
 KINDS = {"str": TEXT, "bytes": st.binary(max_size=50), "json": JSON}
 
 
-def round_trip(values, spec, part_samples, order):
+def round_trip(values: Any, spec: Any, part_samples: Any, order: Any) -> Any:
     """Build a cache of one field, and load it in an order."""
-    before = layout.MAX_PART_SAMPLES
-    layout.MAX_PART_SAMPLES = part_samples
-    try:
-        with tempfile.TemporaryDirectory() as directory:
-            source = MemorySource([{"x": value} for value in values], {"x": spec})
-            build(source, Path(directory) / "c", num_workers=2)
-            return SampleCache.open(Path(directory) / "c").load_batch(order)["x"]
-    finally:
-        layout.MAX_PART_SAMPLES = before
+    source = MemorySource([{"x": value} for value in values], {"x": spec})
+    with (
+        mock.patch.object(layout, "MAX_PART_SAMPLES", part_samples),
+        tempfile.TemporaryDirectory() as directory,
+    ):
+        build(source, Path(directory) / "c", num_workers=2)
+        return SampleCache.open(Path(directory) / "c").load_batch(order)["x"]
 
 
 @pytest.mark.parametrize("content", KINDS)
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_ragged_values(content, data):
+def test_ragged_values(content: Any, data: st.DataObject) -> None:
     """Any str (lone surrogates too), bytes and JSON value survive."""
     values = data.draw(st.lists(KINDS[content], min_size=1, max_size=20))
     order = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=30))
@@ -52,7 +52,7 @@ def test_ragged_values(content, data):
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_dense_values(data):
+def test_dense_values(data: st.DataObject) -> None:
     """Arrays of any dtype and shape survive bit for bit, NaNs included."""
     dtype = np.dtype(data.draw(st.sampled_from(DTYPES)))
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
@@ -79,7 +79,7 @@ def test_dense_values(data):
         ("<f4", float("nan")),
     ],
 )
-def test_python_numbers(dtype, value):
+def test_python_numbers(dtype: Any, value: Any) -> None:
     """Python's numbers are stored where the field holds them exactly."""
     found = round_trip([value], FieldSpec("dense", dtype), 4, [0])[0]
     assert found.dtype == np.dtype(dtype)
@@ -102,20 +102,20 @@ def test_python_numbers(dtype, value):
         ("|b1", 1),
     ],
 )
-def test_numbers_that_would_change_are_refused(dtype, value):
+def test_numbers_that_would_change_are_refused(dtype: Any, value: Any) -> None:
     """Nothing is rounded, wrapped or converted on the way in."""
     with pytest.raises(TypeError, match="field 'x' of sample 0"):
         round_trip([value], FieldSpec("dense", dtype), 4, [0])
 
 
-def test_arrays_in_the_other_byte_order():
+def test_arrays_in_the_other_byte_order() -> None:
     """Big-endian arrays have the same values."""
     found = round_trip([np.array([1, 2], ">i4")], FieldSpec("dense", "<i4", (2,)), 4, [0])
     assert found.tolist() == [[1, 2]]
     assert found.dtype == np.dtype("<i4")
 
 
-def test_a_huge_string():
+def test_a_huge_string() -> None:
     """A value larger than all buffers survives."""
     text = "ä" * 3_000_000
     assert round_trip(["a", text, "b"], FieldSpec("ragged", content="str"), 4, [1, 0]) == [
@@ -125,7 +125,7 @@ def test_a_huge_string():
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", object(), [np.int64(1)]])
-def test_values_that_are_not_json_are_refused(value):
+def test_values_that_are_not_json_are_refused(value: Any) -> None:
     """A JSON field takes JSON values only."""
     with pytest.raises(TypeError, match="field 'x' of sample 0"):
         round_trip([value], FieldSpec("ragged", content="json"), 4, [0])

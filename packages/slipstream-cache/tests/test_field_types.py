@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,14 +19,14 @@ BAD_NAMES += ["a ", "b.", "x" * 201, "é" * 101, "a:b", "a?", "a|b", "\ud800"]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-def test_names_that_are_no_portable_file_names_are_refused(name):
+def test_names_that_are_no_portable_file_names_are_refused(name: str) -> None:
     """A field's name cannot leave the part, nor fail on another platform."""
     with pytest.raises(FieldNameError, match="cannot be a field's name"):
         validate_fields({name: TEXT})
 
 
 @pytest.mark.parametrize("name", ["image", "größe", "标签", "a.b", "a b", "x" * 200, "label-2"])
-def test_ordinary_names_pass(name):
+def test_ordinary_names_pass(name: str) -> None:
     """Letters of any script, dots inside and spaces inside are names."""
     validate_fields({name: TEXT})
 
@@ -39,7 +41,7 @@ def test_ordinary_names_pass(name):
         ({"a": FieldSpec("image")}, {"A.samples": FieldSpec("dense", "<i8")}),
     ],
 )
-def test_fields_that_would_share_a_file_are_refused(one, two):
+def test_fields_that_would_share_a_file_are_refused(one: Any, two: Any) -> None:
     """Two fields never share a file, also where letter case does not count."""
     with pytest.raises(FieldNameError, match="already belongs to"):
         validate_fields({**one, **two})
@@ -63,13 +65,13 @@ def test_fields_that_would_share_a_file_are_refused(one, two):
         FieldSpec("table"),  # type: ignore[arg-type]
     ],
 )
-def test_specs_outside_the_format_are_refused(spec):
+def test_specs_outside_the_format_are_refused(spec: Any) -> None:
     """Only little-endian plain dtypes and the known kinds are stored."""
     with pytest.raises(FieldTypeError, match="'x'"):
         validate_fields({"x": spec})
 
 
-def test_no_field_at_all_is_refused():
+def test_no_field_at_all_is_refused() -> None:
     """A cache needs a field."""
     with pytest.raises(FieldTypeError, match="at least one"):
         validate_fields({})
@@ -78,7 +80,7 @@ def test_no_field_at_all_is_refused():
 class Tensor:
     """Stands in for a tensor of another library."""
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.zeros((2, 3), "<f4")
 
 
@@ -106,19 +108,19 @@ class Tensor:
         ({"a": 1}, FieldSpec("ragged", content="json")),
     ],
 )
-def test_inferred_types(value, spec):
+def test_inferred_types(value: Any, spec: Any) -> None:
     """Each kind of value has one stored form, with its own dtype and shape."""
     assert infer_field_types({"x": value}) == {"x": spec}
 
 
 @pytest.mark.parametrize("value", [{1}, object(), np.array(["a"]), np.array([None])])
-def test_values_without_a_stored_form_are_refused(value):
+def test_values_without_a_stored_form_are_refused(value: Any) -> None:
     """What cannot be stored exactly is an error that names the field."""
     with pytest.raises(FieldTypeError, match="'x'"):
         infer_field_types({"x": value})
 
 
-def test_selecting_fields_keeps_the_declared_order():
+def test_selecting_fields_keeps_the_declared_order() -> None:
     """Fields come in the source's order, and unknown ones are an error."""
     declared = {"a": TEXT, "b": TEXT, "c": TEXT}
     assert list(select_fields(declared, ("c", "a"))) == ["a", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -20,18 +21,18 @@ from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
 PARTS = st.lists(st.integers(0, 5), min_size=1, max_size=6).filter(any)
 
 
-def starts_of(counts):
+def starts_of(counts: list[int]) -> Any:
     """First sample of each part, and the end."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def draw_ids(data, total):
+def draw_ids(data: st.DataObject, total: Any) -> Any:
     """Some valid ids in any order."""
     return np.array(data.draw(st.lists(st.integers(0, total - 1), max_size=20)), np.int64)
 
 
 @given(counts=PARTS)
-def test_part_of(counts):
+def test_part_of(counts: list[int]) -> None:
     """Each sample is in the part that NumPy finds, also beside empty parts."""
     starts = starts_of(counts)
     for sample_id in range(starts[-1]):
@@ -40,7 +41,7 @@ def test_part_of(counts):
 
 @settings(deadline=None)
 @given(counts=PARTS, row_bytes=st.integers(1, 40), data=st.data())
-def test_gather_rows(counts, row_bytes, data):
+def test_gather_rows(counts: list[int], row_bytes: int, data: st.DataObject) -> None:
     """Rows of any size are those that NumPy indexes."""
     starts = starts_of(counts)
     rng = np.random.default_rng(0)
@@ -55,7 +56,7 @@ def test_gather_rows(counts, row_bytes, data):
 
 @settings(deadline=None)
 @given(counts=PARTS, data=st.data())
-def test_locate_ragged(counts, data):
+def test_locate_ragged(counts: list[int], data: st.DataObject) -> None:
     """Addresses and sizes are those of the offset tables; unmapped parts are met in order."""
     starts = starts_of(counts)
     rng = np.random.default_rng(0)
@@ -75,20 +76,22 @@ def test_locate_ragged(counts, data):
         assert sizes[k] == offsets[part][row + 1] - offsets[part][row]
 
 
-def locate(rows, ids, limit):
+def locate(rows: Any, ids: Any, limit: Any) -> Any:
     """Run ``locate_images`` over one part."""
     table = np.array([[rows.ctypes.data], [5000], [limit]], np.int64)
-    out = [np.zeros(len(ids), np.int64) for _ in range(2)]
+    out: list[Any] = [np.zeros(len(ids), np.int64) for _ in range(2)]
     out += [np.zeros(len(ids), np.int32) for _ in range(2)]
     marks = np.zeros((3, len(ids)), np.uint8)
     ids = np.array(ids, np.int64)
-    status = locate_images(ids, starts_of([len(rows)]), table, 0, *out, marks)
+    status = locate_images(
+        ids, starts_of([len(rows)]), table, 0, out[0], out[1], out[2], out[3], marks
+    )
     return status, [*out, *marks]
 
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_locate_images(data):
+def test_locate_images(data: st.DataObject) -> None:
     """All columns are those that NumPy reads from the structured rows."""
     rng = np.random.default_rng(0)
     rows = np.frombuffer(rng.bytes(32 * 7), IMAGE_SAMPLE_DTYPE).copy()
@@ -104,7 +107,7 @@ def test_locate_images(data):
         assert (column == rows[name][ids]).all()
 
 
-def test_rows_outside_the_payloads_are_told():
+def test_rows_outside_the_payloads_are_told() -> None:
     """An offset or size beyond the file stops the kernel at that position."""
     rows = np.zeros(3, IMAGE_SAMPLE_DTYPE)
     rows["size"] = 10
@@ -120,7 +123,7 @@ def test_rows_outside_the_payloads_are_told():
 
 @settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 300), max_size=10), data=st.data())
-def test_copy_payloads(sizes, data):
+def test_copy_payloads(sizes: list[int], data: st.DataObject) -> None:
     """Each payload in the range is copied to its place, and nothing else is touched."""
     source = [bytes([k + 1]) * size for k, size in enumerate(sizes)]
     pointers = [ctypes.create_string_buffer(payload, max(len(payload), 1)) for payload in source]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ PHOTOS = Path(
         (b"\xff\xd8", None),
     ],
 )
-def test_formats_are_told_by_their_first_bytes(data, kind):
+def test_formats_are_told_by_their_first_bytes(data: bytes, kind: Any) -> None:
     """The known formats are told apart, and text is none of them."""
     assert sniff_image_format(data) == kind
 
@@ -51,7 +52,7 @@ def test_formats_are_told_by_their_first_bytes(data, kind):
     orientation=st.integers(0, 8),
     adobe_transform=st.sampled_from([None, 0, 1, 2]),
 )
-def test_header_round_trip(height, width, **settings):
+def test_header_round_trip(height: int, width: int, **settings: Any) -> None:
     """All that the header says is read."""
     data = make_jpeg(height, width, **settings)
     header = read_jpeg_header(data)
@@ -63,7 +64,7 @@ def test_header_round_trip(height, width, **settings):
     assert has_jpeg_end(data, header)
 
 
-def test_every_cut_is_told():
+def test_every_cut_is_told() -> None:
     """A file cut anywhere has no header, or no end."""
     data = make_jpeg(10, 20, orientation=6, adobe_transform=1)
     for size in range(len(data)):
@@ -74,7 +75,7 @@ def test_every_cut_is_told():
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_after_the_start_are_read_or_refused(noise):
+def test_any_bytes_after_the_start_are_read_or_refused(noise: Any) -> None:
     """Hostile bytes give a header or ImageHeaderError, nothing else."""
     for data in (noise, b"\xff\xd8" + noise, make_jpeg(3, 4, orientation=1)[:30] + noise):
         try:
@@ -85,7 +86,7 @@ def test_any_bytes_after_the_start_are_read_or_refused(noise):
         assert header.width > 0
 
 
-def test_bytes_around_the_image_do_not_matter():
+def test_bytes_around_the_image_do_not_matter() -> None:
     """Fill bytes before a marker are skipped, and padding after the end is allowed."""
     data = make_jpeg(10, 20)
     assert read_jpeg_header(data[:2] + b"\xff\xff" + data[2:]).height == 10
@@ -93,7 +94,7 @@ def test_bytes_around_the_image_do_not_matter():
     assert has_jpeg_end(padded, read_jpeg_header(padded))
 
 
-def test_an_end_inside_a_thumbnail_is_no_end():
+def test_an_end_inside_a_thumbnail_is_no_end() -> None:
     """The end of a thumbnail in the EXIF data does not make a cut image whole."""
     thumbnail = b"\xff\xe1" + (2 + 8).to_bytes(2, "big") + b"thumb.\xff\xd9"
     data = make_jpeg(10, 20)
@@ -102,7 +103,7 @@ def test_an_end_inside_a_thumbnail_is_no_end():
 
 
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="no real photos: set SLIPSTREAM_TEST_PHOTOS")
-def test_real_photos_agree_with_pillow():
+def test_real_photos_agree_with_pillow() -> None:
     """Sizes of real photos are Pillow's, and all of them have an end."""
     image_module = pytest.importorskip("PIL.Image")
     paths = sorted(PHOTOS.rglob("*.JPEG"))

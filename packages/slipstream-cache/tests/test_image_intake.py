@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from slipstream_cache import (
@@ -20,7 +22,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 
 @pytest.mark.parametrize("num_components", [1, 3])
 @pytest.mark.parametrize("process", [0, 1, 2])
-def test_plain_jpegs_are_stored_verbatim(num_components, process):
+def test_plain_jpegs_are_stored_verbatim(num_components: Any, process: Any) -> None:
     """No byte of a plain JPEG changes, and the transcode is not asked."""
     data = make_jpeg(5, 7, num_components=num_components, process=process, orientation=6)
     image = take_image(data, StorageOptions(), transcode=lambda *_: pytest.fail("asked"))
@@ -44,12 +46,12 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("data", OTHERS)
-def test_other_images_go_to_the_transcode(data):
+def test_other_images_go_to_the_transcode(data: bytes) -> None:
     """What not every decoder takes is stored as the transcode says."""
     stored = StoredImage(b"new", 1, 2, Codec.RGB, flags=int(ImageFlag.TRANSCODED))
     asked = []
 
-    def transcode(given, options):
+    def transcode(given: Any, options: Any) -> Any:
         asked.append((given, options))
         return stored
 
@@ -59,14 +61,14 @@ def test_other_images_go_to_the_transcode(data):
 
 
 @pytest.mark.parametrize("data", OTHERS)
-def test_without_a_transcode_they_are_refused(data):
+def test_without_a_transcode_they_are_refused(data: bytes) -> None:
     """A readable image is never stored in a form that decoders do not know."""
     with pytest.raises(UnsupportedImageError, match="slipstream-loader"):
         take_image(data, StorageOptions(max_size=256))
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\xff\xd8\xff", make_jpeg(5, 7)[:25]])
-def test_unreadable_bytes_are_kept_and_flagged(data):
+def test_unreadable_bytes_are_kept_and_flagged(data: bytes) -> None:
     """Bytes without a readable header are stored verbatim, as UNKNOWN and UNREADABLE."""
     image = take_image(data, StorageOptions())
     assert (image.payload, image.codec, image.height, image.width) == (data, Codec.UNKNOWN, 0, 0)
@@ -74,7 +76,7 @@ def test_unreadable_bytes_are_kept_and_flagged(data):
     assert image.problem
 
 
-def test_a_cut_jpeg_is_damaged():
+def test_a_cut_jpeg_is_damaged() -> None:
     """A JPEG without its end is stored verbatim, as DAMAGED."""
     data = make_jpeg(5, 7)[:-2]
     image = take_image(data, StorageOptions())

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ from slipstream_cache.layout import PAYLOAD_PADDING_BYTES
 from slipstream_cache.testing import MemorySource, make_jpeg
 
 COUNT = 50
-SAMPLES = [
+SAMPLES: list[dict[str, Any]] = [
     {
         "image": make_jpeg(i + 1, 2 * i + 1, body=bytes([i]) * (i * 7 % 40), orientation=i % 9),
         "label": i * i,
@@ -44,13 +46,13 @@ BATCH = [49, 0, 7, 7, 23]
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A cache of seven parts."""
     monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 8)
     return build(MemorySource(SAMPLES), tmp_path / "c")
 
 
-def test_batches_have_the_documented_form(cache):
+def test_batches_have_the_documented_form(cache: SampleCache) -> None:
     """Each kind of field comes in its form, in the order of the ids, repeats included."""
     batch = cache.load_batch(BATCH)
     assert batch["label"].tolist() == [i * i for i in BATCH]
@@ -75,7 +77,7 @@ def test_batches_have_the_documented_form(cache):
     assert image["widths"].tolist() == [2 * i + 1 for i in BATCH]
 
 
-def test_only_the_named_fields_are_read(cache):
+def test_only_the_named_fields_are_read(cache: SampleCache) -> None:
     """Other fields are neither loaded nor opened."""
     for part in cache.manifest.parts:
         (cache.cache_dir / part.name / "image.bin").unlink()
@@ -85,13 +87,13 @@ def test_only_the_named_fields_are_read(cache):
 
 
 @pytest.mark.parametrize("kind", [list, tuple, np.array, lambda ids: np.array(ids, np.uint16)])
-def test_ids_may_be_any_integers(cache, kind):
+def test_ids_may_be_any_integers(cache: SampleCache, kind: Any) -> None:
     """Lists, tuples and integer arrays name samples."""
     assert cache.load_batch(kind(BATCH), ["label"])["label"].tolist() == [i * i for i in BATCH]
 
 
 @pytest.mark.parametrize("wrong", [-1, COUNT, 2**63 - 1, np.iinfo(np.int64).min])
-def test_ids_out_of_range_are_named(cache, wrong):
+def test_ids_out_of_range_are_named(cache: SampleCache, wrong: Any) -> None:
     """Negative ids do not count from the end."""
     with pytest.raises(SampleIdError, match=rf"sample id {wrong} is not in \[0, 50\)"):
         cache.load_batch([3, wrong])
@@ -100,13 +102,13 @@ def test_ids_out_of_range_are_named(cache, wrong):
 
 
 @pytest.mark.parametrize("wrong", [[0.5], [[1]], 3, ["1"], [True]])
-def test_ids_that_are_no_integers_are_refused(cache, wrong):
+def test_ids_that_are_no_integers_are_refused(cache: SampleCache, wrong: Any) -> None:
     """Floats, masks and tables are not sample ids."""
     with pytest.raises(TypeError, match="sample ids must be"):
         cache.payloads("image", wrong)
 
 
-def test_single_samples(cache):
+def test_single_samples(cache: SampleCache) -> None:
     """``cache[i]`` is one sample, and iteration ends at the last one."""
     for found, given in zip(cache, SAMPLES, strict=True):
         assert found.keys() == given.keys()
@@ -114,10 +116,10 @@ def test_single_samples(cache):
         assert found == {name: value for name, value in given.items() if name != "vector"}
     assert type(cache[3]["label"]) is np.int64
     with pytest.raises(TypeError, match="a sample id is an int"):
-        cache["image"]
+        cache["image"]  # type: ignore[index]
 
 
-def test_payloads_are_where_they_say(cache):
+def test_payloads_are_where_they_say(cache: SampleCache) -> None:
     """Addresses and sizes give the bytes without a copy, readable past their end."""
     payloads = cache.payloads("image", BATCH)
     out = np.full(int(payloads.sizes.max()) + PAYLOAD_PADDING_BYTES, 255, np.uint8)
@@ -131,7 +133,7 @@ def test_payloads_are_where_they_say(cache):
     assert len(payloads) == len(BATCH)
 
 
-def test_payloads_outlive_their_cache(tmp_path):
+def test_payloads_outlive_their_cache(tmp_path: Path) -> None:
     """The maps stay as long as somebody holds addresses in them."""
     payloads = build(MemorySource(SAMPLES), tmp_path / "c").payloads("image", BATCH)
     out = np.zeros(int(payloads.sizes.sum()), np.uint8)
@@ -139,7 +141,7 @@ def test_payloads_outlive_their_cache(tmp_path):
     assert out.tobytes() == b"".join(SAMPLES[i]["image"] for i in BATCH)
 
 
-def test_gather_fills_a_buffer_from_several_threads(cache):
+def test_gather_fills_a_buffer_from_several_threads(cache: SampleCache) -> None:
     """Threads with ranges of their own fill one buffer, and gaps stay as they are."""
     ids = np.arange(COUNT)
     payloads = cache.payloads("image", ids)
@@ -156,7 +158,7 @@ def test_gather_fills_a_buffer_from_several_threads(cache):
     assert out.tobytes() == b"".join(b"\7\7\7" + sample["image"] for sample in SAMPLES)
 
 
-def test_gather_checks_its_bounds(cache):
+def test_gather_checks_its_bounds(cache: SampleCache) -> None:
     """Nothing is copied when anything would lie outside the buffer."""
     payloads = cache.payloads("image", BATCH)
     offsets = np.cumsum(payloads.sizes) - payloads.sizes
@@ -175,7 +177,7 @@ def test_gather_checks_its_bounds(cache):
     assert not out.any()
 
 
-def test_a_pickled_cache_is_its_path(cache):
+def test_a_pickled_cache_is_its_path(cache: SampleCache) -> None:
     """A pickle is small, and opens again where it is loaded."""
     cache.load_batch(BATCH)
     text = pickle.dumps(cache)
@@ -188,7 +190,7 @@ def test_a_pickled_cache_is_its_path(cache):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_an_open_cache_survives_a_fork(cache):
+def test_an_open_cache_survives_a_fork(cache: SampleCache) -> None:
     """A forked process reads what its parent opened, and parts that it did not."""
     script = """
         import os, sys
@@ -204,7 +206,9 @@ def test_an_open_cache_survives_a_fork(cache):
     subprocess.run(command, check=True, timeout=120)
 
 
-def test_many_parts_need_few_file_descriptors(tmp_path, monkeypatch):
+def test_many_parts_need_few_file_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Maps keep no file open: more parts are read than files may be open."""
     resource = pytest.importorskip("resource")
     monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 1)
@@ -221,11 +225,11 @@ def test_many_parts_need_few_file_descriptors(tmp_path, monkeypatch):
     assert batch["label"].tolist() == list(range(200))[::-1]
 
 
-def test_many_threads_may_open_parts_at_once(cache):
+def test_many_threads_may_open_parts_at_once(cache: SampleCache) -> None:
     """Threads that meet unmapped parts at the same time all read the right samples."""
     wrong: list[int] = []
 
-    def read(seed):
+    def read(seed: int) -> Any:
         ids = np.random.default_rng(seed).integers(0, COUNT, 40)
         for i, label in zip(ids, cache.load_batch(ids)["label"], strict=True):
             if label != i * i:
@@ -239,7 +243,7 @@ def test_many_threads_may_open_parts_at_once(cache):
     assert wrong == []
 
 
-def test_a_cache_says_what_it_is(cache):
+def test_a_cache_says_what_it_is(cache: SampleCache) -> None:
     """``print(cache)`` shows the place, the size, and the fields with their kinds."""
     lines = repr(cache).splitlines()
     assert str(cache.cache_dir) in lines[0]
@@ -259,7 +263,7 @@ def test_a_cache_says_what_it_is(cache):
 @pytest.mark.parametrize(
     "name", ["image.bin", "image.samples.npy", "label.npy", "path.bin", "path.offsets.npy"]
 )
-def test_missing_and_cut_files_are_named(cache, name):
+def test_missing_and_cut_files_are_named(cache: SampleCache, name: str) -> None:
     """A file that is missing or of another size is an error with both sizes, before it is read."""
     path = cache.cache_dir / "part-00002" / name
     data = path.read_bytes()
@@ -273,7 +277,7 @@ def test_missing_and_cut_files_are_named(cache, name):
         cache.load_batch(ids)
 
 
-def test_rows_that_point_outside_are_named(cache):
+def test_rows_that_point_outside_are_named(cache: SampleCache) -> None:
     """A damaged row never makes a read outside the file: it is an error with the sample id."""
     directory = cache.cache_dir / "part-00001"
     for name, position in (("image.samples.npy", 2 * 32), ("path.offsets.npy", 3 * 8)):
@@ -288,7 +292,7 @@ def test_rows_that_point_outside_are_named(cache):
         cache.load_batch(np.arange(16), ["path"])
 
 
-def test_arrays_of_another_type_are_refused(cache):
+def test_arrays_of_another_type_are_refused(cache: SampleCache) -> None:
     """An .npy file whose header says something else, or that holds a pickle, is not read."""
     path = cache.cache_dir / "part-00000" / "label.npy"
     size = path.stat().st_size
@@ -299,7 +303,7 @@ def test_arrays_of_another_type_are_refused(cache):
             cache.load_batch([0], ["label"])
 
 
-def test_values_that_do_not_decode_are_errors(cache):
+def test_values_that_do_not_decode_are_errors(cache: SampleCache) -> None:
     """Changed bytes in text are an error, not another text."""
     path = cache.cache_dir / "part-00000" / "path.bin"
     path.write_bytes(b"\xff" * path.stat().st_size)
@@ -307,13 +311,13 @@ def test_values_that_do_not_decode_are_errors(cache):
         cache.load_batch(np.arange(8), ["path"])
 
 
-def rewrite(cache, **changes):
+def rewrite(cache: SampleCache, **changes: Any) -> Any:
     """Change top-level keys of the manifest."""
     path = cache.cache_dir / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_missing_caches_are_told(tmp_path):
+def test_missing_caches_are_told(tmp_path: Path) -> None:
     """No directory and an unfinished build are told apart."""
     with pytest.raises(CacheNotFoundError, match="no such directory"):
         SampleCache.open(tmp_path / "nothing")
@@ -322,7 +326,7 @@ def test_missing_caches_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("version", [1, 3, "2", None])
-def test_unknown_versions_are_refused(cache, version):
+def test_unknown_versions_are_refused(cache: SampleCache, version: Any) -> None:
     """A cache of another version is not read, and the error says what to do."""
     rewrite(cache, version=version)
     with pytest.raises(UnsupportedVersionError, match="build the cache again"):
@@ -330,7 +334,7 @@ def test_unknown_versions_are_refused(cache, version):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"version": 1}', "\x00"])
-def test_other_manifests_are_refused(cache, text):
+def test_other_manifests_are_refused(cache: SampleCache, text: Any) -> None:
     """What is not our manifest is an error."""
     (cache.cache_dir / "manifest.json").write_text(text)
     with pytest.raises(ManifestError, match=r"manifest\.json"):
@@ -352,7 +356,7 @@ def test_other_manifests_are_refused(cache, text):
         {"options": {"fields": 3}},
     ],
 )
-def test_manifests_that_contradict_themselves_are_refused(cache, change):
+def test_manifests_that_contradict_themselves_are_refused(cache: SampleCache, change: Any) -> None:
     """Names and numbers of a manifest are checked before any of them is used."""
     rewrite(cache, **change)
     with pytest.raises(ManifestError, match=r"manifest\.json"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,10 +29,10 @@ from slipstream_cache import (
 from slipstream_cache.testing import MemorySource, read_tree
 
 
-def make_cache(directory, values, spec, name="memory"):
+def make_cache(directory: Path, values: Any, spec: FieldSpec, name: str = "memory") -> Any:
     """A cache of one field ``x``."""
     source = MemorySource([{"x": value} for value in values], {"x": spec}, name)
-    return build(source, Path(directory) / "c")
+    return build(source, directory / "c")
 
 
 COLUMNS = {
@@ -45,13 +46,13 @@ COLUMNS = {
 @pytest.mark.parametrize("kind", COLUMNS)
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
-def test_an_index_is_what_a_dictionary_of_lists_would_be(kind, data):
+def test_an_index_is_what_a_dictionary_of_lists_would_be(kind: Any, data: st.DataObject) -> None:
     """For every value the ids of its samples, ascending; values ascending and distinct."""
     column = data.draw(st.lists(COLUMNS[kind], max_size=30))
     is_text = kind == "str"
     spec = FieldSpec("ragged", content="str") if is_text else FieldSpec("dense", kind)
     with tempfile.TemporaryDirectory() as directory:
-        index = write_index(make_cache(directory, column, spec), ["x"])["x"]
+        index = write_index(make_cache(Path(directory), column, spec), ["x"])["x"]
         expected: dict[object, list[int]] = {}
         for i, value in enumerate(column):
             expected.setdefault("nan" if value != value else value, []).append(i)
@@ -68,7 +69,7 @@ def test_an_index_is_what_a_dictionary_of_lists_would_be(kind, data):
 LABELS = FieldSpec("dense", "<i8")
 
 
-def test_an_open_cache_finds_a_new_index(tmp_path):
+def test_an_open_cache_finds_a_new_index(tmp_path: Path) -> None:
     """An index made by another process is there when it is asked for."""
     cache = make_cache(tmp_path, [5, 3, 5], LABELS)
     with pytest.raises(IndexNotFoundError, match="slipstream index"):
@@ -81,7 +82,7 @@ def test_an_open_cache_finds_a_new_index(tmp_path):
     assert not index.values.flags.writeable
 
 
-def test_indexes_are_read_by_numpy_alone(tmp_path):
+def test_indexes_are_read_by_numpy_alone(tmp_path: Path) -> None:
     """The files are plain arrays without pickles, and the temporary ones are gone."""
     cache = make_cache(tmp_path, ["b", "a", "b"], FieldSpec("ragged", content="str"))
     write_index(cache, "x")
@@ -93,7 +94,9 @@ def test_indexes_are_read_by_numpy_alone(tmp_path):
     assert loaded == [[0, 1, 3], [1, 0, 2], ["a", "b"]]
 
 
-def test_a_stale_index_is_ignored_and_renewed(tmp_path, caplog):
+def test_a_stale_index_is_ignored_and_renewed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """An index of another state of the cache is not used, and write_index replaces it."""
     old = make_cache(tmp_path / "old", [1, 2, 3], LABELS)
     new = make_cache(tmp_path / "new", [3, 2, 1], LABELS)
@@ -109,7 +112,7 @@ def test_a_stale_index_is_ignored_and_renewed(tmp_path, caplog):
     assert new.value_index("x").sample_ids(3).tolist() == [0]
 
 
-def test_an_index_in_use_survives_its_renewal(tmp_path):
+def test_an_index_in_use_survives_its_renewal(tmp_path: Path) -> None:
     """Arrays that are mapped stay as they are when the index is written again."""
     cache = make_cache(tmp_path, [5, 3, 5], LABELS)
     index = write_index(cache, ["x"])["x"]
@@ -126,7 +129,7 @@ def test_an_index_in_use_survives_its_renewal(tmp_path):
         (b"", FieldSpec("image")),
     ],
 )
-def test_other_fields_have_no_index(tmp_path, value, spec):
+def test_other_fields_have_no_index(tmp_path: Path, value: Any, spec: Any) -> None:
     """Arrays, bytes, JSON values and images cannot be indexed."""
     cache = make_cache(tmp_path, [value], spec)
     with pytest.raises(FieldTypeError, match="'x'"):
@@ -135,14 +138,14 @@ def test_other_fields_have_no_index(tmp_path, value, spec):
         write_index(cache, ["y"])
 
 
-def test_text_that_numpy_would_change_is_refused(tmp_path):
+def test_text_that_numpy_would_change_is_refused(tmp_path: Path) -> None:
     """NumPy drops a NUL at the end of a str, so that two values would become one."""
     cache = make_cache(tmp_path, ["a", "a\0"], FieldSpec("ragged", content="str"))
     with pytest.raises(FieldTypeError, match="ends with NUL"):
         write_index(cache, ["x"])
 
 
-def test_values_of_another_kind_are_refused(tmp_path):
+def test_values_of_another_kind_are_refused(tmp_path: Path) -> None:
     """A str is not looked for among numbers, nor a number among texts."""
     numbers = write_index(make_cache(tmp_path / "n", [1, 2], LABELS), "x")["x"]
     texts = make_cache(tmp_path / "t", ["1"], FieldSpec("ragged", content="str"))
@@ -154,7 +157,7 @@ def test_values_of_another_kind_are_refused(tmp_path):
         numbers.sample_ids([1, 2])
 
 
-def test_damaged_indexes_are_errors(tmp_path):
+def test_damaged_indexes_are_errors(tmp_path: Path) -> None:
     """A cut file or another manifest is told, and never used."""
     cache = make_cache(tmp_path, [1, 2], LABELS)
     write_index(cache, ["x"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -94,9 +94,10 @@ class SampleCache:
             for name, value in batch.items()
         }
 
-    def load_batch(
-        self, ids: ArrayLike, fields: Sequence[str] | None = None
-    ) -> dict[str, NDArray[Any] | list[Any] | dict[str, NDArray[Any]]]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[sample_id] for sample_id in range(len(self)))
+
+    def load_batch(self, ids: ArrayLike, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Copy samples out of the cache.
 
         Parameters

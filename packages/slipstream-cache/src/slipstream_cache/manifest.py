@@ -93,7 +93,12 @@ class Manifest:
             "fields": fields_to_json(self.fields),
             "parts": [{"name": part.name, **part_to_json(part)} for part in self.parts],
         }
-        return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+        return json_text(document)
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """Return the text of a JSON file of ours: ASCII, so that any path in it can be written."""
+    return json.dumps(document, indent=1) + "\n"
 
 
 def part_name(number: int) -> str:

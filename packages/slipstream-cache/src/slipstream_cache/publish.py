@@ -25,6 +25,7 @@ from slipstream_cache.manifest import (
     FileInfo,
     PartInfo,
     check_part,
+    json_text,
     parse_json_object,
     part_from_json,
     part_to_json,
@@ -84,7 +85,7 @@ def claim_directory(cache_dir: Path, journal: Mapping[str, Any]) -> None:
                 f"{cache_dir} holds other files ({', '.join(sorted(foreign)[:3])}...) and no "
                 "journal of a build; nothing was changed: choose an empty or new directory"
             )
-        publish_file(path, json.dumps(journal, ensure_ascii=False, indent=1) + "\n")
+        publish_file(path, json_text(journal))
     try:
         found = parse_json_object(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
@@ -137,9 +138,7 @@ def seal_part(temporary: Path, part: PartInfo, problems: list[dict[str, Any]]) -
         None if a part of that name exists already; the temporary directory is left as it is.
     """
     document = {**part_to_json(part), "problems": problems}
-    publish_file(
-        temporary / PART_MANIFEST_NAME, json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    )
+    publish_file(temporary / PART_MANIFEST_NAME, json_text(document))
     sealed = temporary.with_name(part.name)
     try:
         temporary.rename(sealed)

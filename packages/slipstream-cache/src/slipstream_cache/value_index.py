@@ -6,7 +6,6 @@ a manifest that names the files of the cache that it was made from.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -28,7 +27,7 @@ from slipstream_cache.errors import (
 )
 from slipstream_cache.field_types import field_files
 from slipstream_cache.layout import MANIFEST_NAME
-from slipstream_cache.manifest import FileInfo, parse_json_object
+from slipstream_cache.manifest import FileInfo, json_text, parse_json_object
 from slipstream_cache.maps import NpyMap
 from slipstream_cache.publish import discard, publish_file, sync_directory, temporary_path
 from slipstream_cache.writers import write_npy
@@ -199,9 +198,7 @@ def _publish(cache: SampleCache, field: str, arrays: dict[str, NDArray[Any]]) ->
             "parent": _parent(cache, field),
             "arrays": described,
         }
-        publish_file(
-            temporary / MANIFEST_NAME, json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-        )
+        publish_file(temporary / MANIFEST_NAME, json_text(document))
         _put_in_place(temporary, final)
         sync_directory(final.parent)
     finally:
