@@ -50,7 +50,7 @@ FLOAT32_PLANES: Final = 2
 """Output kind: float32 RGB, 3 x height x width, ``rgb * scale + bias``."""
 
 _LINE = 64  # bytes of 16 float32
-_TILE_BYTES = 3 * 16 * _LINE
+_TILE = 16 * _LINE
 
 
 class _Plane(NamedTuple):
@@ -205,7 +205,7 @@ def planar_workspace_size(
         64
         + 2 * (rows_size + columns_size)
         + 3 * _LINE * round_up(output_width, 16)
-        + _TILE_BYTES
+        + 3 * _TILE
         + _LINE * round_up(bounds_width, 16)
         + 256
         + 16 * _pitch(bounds_width)
@@ -307,7 +307,7 @@ def _resample(
     plane: _Plane, rows: Filter, columns: Filter, row: int, tile: int, results: int
 ) -> None:
     """Output rows ``row`` .. ``row + 15`` of one plane -> float32 ``results[column][row]``."""
-    transposed = tile + _TILE_BYTES
+    transposed = tile + 3 * _TILE
     lines = transposed + _LINE * round_up(columns.reach, 16) + 256
     pitch = _pitch(columns.reach)
     for line in range(16):
@@ -411,36 +411,54 @@ def _filter_transposed(transposed: int, columns: Filter, results: int) -> None:
 def _write_rows(target: _Target, row: int, results: int, plane_size: int, tile: int) -> None:
     """Up to 16 rows of the output, incomplete tiles by way of ``tile``."""
     pixel_size = _pixel_size(target.kind)
+    tile_pitch = 16 * pixel_size
     height = min(target.height - row, 16)
-    for column in range(0, target.width, 16):
-        width = min(target.width - column, 16)
-        address = target.address + row * target.pitch + column * pixel_size
+    complete = target.width // 16 if height == 16 else 0
+    address = target.address + row * target.pitch
+    _write_tiles(target, results, plane_size, complete, address, target.pitch, target.plane_pitch)
+    for column in range(16 * complete, target.width, 16):
         source = results + _LINE * column
-        if height == 16 and width == 16:
-            _write_tile(target, source, plane_size, address, target.pitch, target.plane_pitch)
-        else:
-            tile_pitch = 16 * pixel_size
-            _write_tile(target, source, plane_size, tile, tile_pitch, 16 * tile_pitch)
-            for plane in range(3 if target.kind == FLOAT32_PLANES else 1):
-                for line in range(height):
-                    copy_bytes(
-                        tile + (16 * plane + line) * tile_pitch,
-                        width * pixel_size,
-                        address + plane * target.plane_pitch + line * target.pitch,
-                    )
+        _write_tiles(target, source, plane_size, 1, tile, tile_pitch, 16 * tile_pitch)
+        width = min(target.width - column, 16)
+        for plane in range(3 if target.kind == FLOAT32_PLANES else 1):
+            for line in range(height):
+                copy_bytes(
+                    tile + (16 * plane + line) * tile_pitch,
+                    width * pixel_size,
+                    address
+                    + column * pixel_size
+                    + plane * target.plane_pitch
+                    + line * target.pitch,
+                )
 
 
 @kernel
-def _write_tile(
-    target: _Target, luma: int, plane_size: int, address: int, pitch: int, plane_pitch: int
+def _write_tiles(
+    target: _Target,
+    luma: int,
+    plane_size: int,
+    count: int,
+    address: int,
+    pitch: int,
+    plane_pitch: int,
 ) -> None:
-    """One tile in the target's form."""
+    """Tiles side by side in the target's form.
+
+    Each form has its own loop: with one loop around the choice, LLVM moves what the forms have in
+    common before the choice, and runs out of registers.
+    """
     blue = luma + plane_size
     red = blue + plane_size
     scales = target.normalization
     if target.kind == UINT8_PIXELS:
-        write_byte_pixels(luma, blue, red, address, pitch)
+        for at in range(0, _TILE * count, _TILE):
+            write_byte_pixels(luma + at, blue + at, red + at, address, pitch)
+            address += 48
     elif target.kind == FLOAT32_PIXELS:
-        write_float_pixels(luma, blue, red, address, pitch, scales)
+        for at in range(0, _TILE * count, _TILE):
+            write_float_pixels(luma + at, blue + at, red + at, address, pitch, scales)
+            address += 192
     else:
-        write_float_planes(luma, blue, red, address, pitch, plane_pitch, scales)
+        for at in range(0, _TILE * count, _TILE):
+            write_float_planes(luma + at, blue + at, red + at, address, pitch, plane_pitch, scales)
+            address += 64
