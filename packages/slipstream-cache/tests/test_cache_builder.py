@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,21 @@ def test_a_place_that_is_no_unicode_is_fine(tmp_path: Path) -> None:
     """A source whose path is not valid UTF-8 is built, and its name is kept."""
     cache = build(MemorySource(samples(3), name="caf\udce9"), tmp_path / "c")
     assert SampleCache.open(cache.cache_dir).manifest.source.uri == "memory:caf\udce9"
+
+
+def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
+    """A build holds a few chunks of samples at a time, never the data set."""
+
+    class Large(MemorySource):
+        def __getitem__(self, index: int) -> dict[str, bytes]:
+            return {"image": make_jpeg(9, 9, body=bytes([index % 255]) * 100_000)}
+
+    source = Large([{}] * 400, {"image": FieldSpec("image")})
+    tracemalloc.start()
+    try:
+        cache = build(source, tmp_path / "c", num_workers=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert cache.manifest.num_bytes > 40_000_000
+    assert peak < 10_000_000

@@ -48,7 +48,7 @@ OTHERS = [
 @pytest.mark.parametrize("data", OTHERS)
 def test_other_images_go_to_the_transcode(data: bytes) -> None:
     """What not every decoder takes is stored as the transcode says."""
-    stored = StoredImage(b"new", 1, 2, Codec.RGB, flags=int(ImageFlag.TRANSCODED))
+    stored = StoredImage(b"pixels", 1, 2, Codec.RGB, flags=int(ImageFlag.TRANSCODED))
     asked = []
 
     def transcode(given: Any, options: Any) -> Any:
@@ -83,3 +83,25 @@ def test_a_cut_jpeg_is_damaged() -> None:
     assert (image.payload, image.codec, image.height) == (data, Codec.JPEG, 5)
     assert image.condition == Condition.DAMAGED
     assert "cut off" in str(image.problem)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        StoredImage(bytes(5), 1, 2, Codec.RGB),
+        StoredImage(bytes(15), 3, 3, Codec.YUV420),
+        StoredImage(b"x", -1, 3, Codec.JPEG),
+        StoredImage(b"x", 1, 1 << 32, Codec.JPEG),
+        StoredImage(b"x", 1, 1, Codec.JPEG, orientation=9),
+    ],
+)
+def test_impossible_results_of_a_transcode_are_refused(stored: StoredImage) -> None:
+    """Sizes that contradict the payload never get into a cache."""
+    with pytest.raises(UnsupportedImageError):
+        take_image(PNG, StorageOptions(), lambda *_: stored)
+
+
+def test_odd_sizes_of_planes() -> None:
+    """Chroma planes are rounded up."""
+    stored = StoredImage(bytes(9 + 2 * 4), 3, 3, Codec.YUV420)
+    assert take_image(PNG, StorageOptions(), lambda *_: stored) is stored

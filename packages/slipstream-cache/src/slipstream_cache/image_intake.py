@@ -15,7 +15,7 @@ from slipstream_cache.image_header import (
 from slipstream_cache.layout import Codec, Condition, ImageFlag
 from slipstream_cache.source import StorageOptions, StoredImage, Transcode
 
-_MAX_SIZE: Final = (1 << 32) - 1
+_MAX_NUMBER: Final = (1 << 32) - 1
 
 
 def take_image(
@@ -43,7 +43,7 @@ def take_image(
     Raises
     ------
     UnsupportedImageError
-        The image needs a transcode and there is none, or it has 4 GiB or more.
+        The image needs a transcode and there is none, or what it returned cannot be stored.
     """
     header, problem = None, "not an image"
     try:
@@ -60,8 +60,7 @@ def take_image(
         image = StoredImage(
             data, 0, 0, Codec.UNKNOWN, condition=Condition.UNREADABLE, problem=problem
         )
-    if len(image.payload) > _MAX_SIZE:
-        raise UnsupportedImageError(f"an image of {len(image.payload)} bytes; the limit is 4 GiB")
+    _check_stored(image)
     return image
 
 
@@ -81,6 +80,26 @@ def _verbatim(data: bytes, header: JpegHeader) -> StoredImage:
         flags=int(ImageFlag.PROGRESSIVE) if header.is_progressive else 0,
         problem=None if sound else "JPEG: cut off, no end of image",
     )
+
+
+def _check_stored(image: StoredImage) -> None:
+    """Raise unless the image fits a row of the format, and raw pixels fill their payload."""
+    size, height, width = len(image.payload), image.height, image.width
+    raw_sizes = {
+        Codec.RGB: 3 * height * width,
+        Codec.YUV420: height * width + 2 * ((height + 1) // 2) * ((width + 1) // 2),
+    }
+    fits = max(size, height, width) <= _MAX_NUMBER and min(height, width) >= 0
+    if not fits or image.orientation not in range(9):
+        raise UnsupportedImageError(
+            f"an image of {height}x{width} pixels in {size} bytes with orientation "
+            f"{image.orientation} cannot be stored; sizes end at 4 GiB, orientations at 8"
+        )
+    if raw_sizes.get(image.codec, size) != size:
+        raise UnsupportedImageError(
+            f"the transcode returned {size} bytes of {image.codec.name} for {height}x{width} "
+            f"pixels, expected {raw_sizes[image.codec]}"
+        )
 
 
 def _refuse_supported_elsewhere(
