@@ -3,7 +3,8 @@
 At most 600 lines in a module and 800 in a test module, 100 lines in a function's body (its
 docstring not counted), and 8 parameters (``self`` not counted). Functions that users call with
 keywords may take more where ``MORE_PARAMETERS`` names them, and so may compiled kernels, which
-take arrays and scalars and nothing else, and tests, which nobody calls.
+take arrays and scalars and nothing else, and tests, which nobody calls. A test says in its
+docstring what it claims.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def check(root: Path) -> Iterator[str]:
                 line = f"{where}:{function.lineno}: {name}"
                 if body_lines(function) > MAX_BODY:
                     yield f"{line} has {body_lines(function)} lines, at most {MAX_BODY}"
-                free = name in MORE_PARAMETERS or name.startswith("test_")
+                if function.name.startswith("test_") and not ast.get_docstring(function):
+                    yield f"{line} has no docstring that states its claim"
+                free = name in MORE_PARAMETERS or function.name.startswith("test_")
                 if num_parameters(function) > MAX_PARAMETERS and not (
                     free or "_kernels" in where.parts
                 ):

@@ -62,6 +62,12 @@ DEFECTS = [
     ("shape", f"{CACHE}/long.py", LONG_BODY, "long.py:1: f has 101 lines, at most 100"),
     ("shape", f"{CACHE}/wide.py", f"def f({NINE}): pass\n", "f has 9 parameters, at most 8"),
     ("shape", f"{CACHE}/wide.py", f"class C:\n  def f(self, *, {NINE}): 0\n", "C.f has 9 param"),
+    (
+        "shape",
+        "packages/slipstream-cache/tests/test_x.py",
+        "def test_f(): 0\n",
+        "test_f has no doc",
+    ),
     ("jit", f"{CACHE}/cache.py", "import numba\n", "only in _jit.py and under _kernels/"),
     ("jit", f"{CACHE}/cache.py", "def f():\n    from llvmlite import ir\n", "only in _jit.py"),
     (
