@@ -70,6 +70,7 @@ def test_batches_have_the_documented_form(cache: SampleCache) -> None:
         "heights": np.int32,
         "widths": np.int32,
         "codecs": np.uint8,
+        "orientations": np.uint8,
     }
     assert image["data"].tobytes() == b"".join(SAMPLES[i]["image"] for i in BATCH)
     assert (image["offsets"] == np.cumsum(image["sizes"]) - image["sizes"]).all()

@@ -112,8 +112,9 @@ class SampleCache:
         dict
             Field name to value. Dense: a new array of shape (B, *shape). Ragged: a list of B
             ``str``, ``bytes`` or JSON values. Image: a dict of ``data`` (uint8, 1-D, the payloads
-            one after another), ``offsets`` and ``sizes`` (int64, bytes), ``heights`` and
-            ``widths`` (int32, pixels) and ``codecs`` (uint8, ``Codec``), each of shape (B,).
+            one after another), and of shape (B,) ``offsets`` and ``sizes`` (int64, bytes),
+            ``heights`` and ``widths`` (int32, pixels), ``codecs`` (uint8, ``Codec``) and
+            ``orientations`` (uint8, EXIF orientation or 0).
 
         Raises
         ------

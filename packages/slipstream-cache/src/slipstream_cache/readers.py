@@ -163,6 +163,7 @@ class ImageReader(_Reader):
             "heights": payloads.heights,
             "widths": payloads.widths,
             "codecs": payloads.codecs,
+            "orientations": payloads.orientations,
         }
 
     def conditions(self) -> NDArray[np.uint8]:

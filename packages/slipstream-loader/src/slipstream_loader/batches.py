@@ -136,7 +136,7 @@ def gathered(payloads: Payloads, context: BatchContext) -> dict[str, torch.Tenso
     -------
     dict
         ``data``: uint8, all payloads; ``offsets``, ``sizes``: int64, ``heights``, ``widths``:
-        int32, ``codecs``: uint8, each of shape (B,).
+        int32, ``codecs``, ``orientations``: uint8, each of shape (B,).
     """
     ends = np.cumsum(payloads.sizes)
     offsets = ends - payloads.sizes
@@ -153,6 +153,7 @@ def gathered(payloads: Payloads, context: BatchContext) -> dict[str, torch.Tenso
         "heights": payloads.heights,
         "widths": payloads.widths,
         "codecs": payloads.codecs,
+        "orientations": payloads.orientations,
     }
     return {name: torch.from_numpy(column) for name, column in columns.items()}
 

@@ -59,7 +59,7 @@ class SlipstreamLoader:
     pipelines : mapping, optional
         Field -> stage or list of stages. The first stage of an image field decodes. A dict that the
         last stage returns is merged into the batch. An image field without a pipeline is given as
-        stored: a dict of ``data``, ``offsets``, ``sizes``, ``heights``, ``widths``, ``codecs``.
+        stored: a dict of what ``SampleCache.load_batch`` gives, as tensors.
     shuffle : bool
         Whether the order is random; short for ``order``.
     seed : int, optional
