@@ -19,17 +19,24 @@ from numba import njit
 from numpy.typing import NDArray
 
 from slipstream_decoders._kernels.filters import OK
-from slipstream_decoders._kernels.resize_planar import (
+from slipstream_decoders._kernels.planar_output import (
+    FLOAT16_PIXELS,
+    FLOAT16_PLANES,
     FLOAT32_PIXELS,
     FLOAT32_PLANES,
     UINT8_PIXELS,
-    planar_workspace_size,
-    resize_planar,
 )
+from slipstream_decoders._kernels.resize_planar import planar_workspace_size, resize_planar
 from slipstream_decoders._kernels.resize_rgb import resize_rgb, rgb_workspace_size
 from slipstream_decoders._kernels.simd.memory import load_f32, store_f32
 
-_KINDS = (UINT8_PIXELS, FLOAT32_PIXELS, FLOAT32_PLANES)
+_KINDS: dict[int, type[np.generic]] = {
+    UINT8_PIXELS: np.uint8,
+    FLOAT32_PIXELS: np.float32,
+    FLOAT32_PLANES: np.float32,
+    FLOAT16_PIXELS: np.float16,
+    FLOAT16_PLANES: np.float16,
+}
 _SOURCES = [(1, 1), (3, 5), (16, 16), (40, 63), (63, 64), (65, 140), (300, 200), (90, 400)]
 _SIZES = [(1, 1), (17, 5), (16, 48), (98, 98)]
 _RATIOS = [(1, 1), (2, 2), (1, 4), (0, 0)]
@@ -83,7 +90,7 @@ def _boxes(height: int, width: int) -> list[tuple[int, int, int, int]]:
 
 def _run_rgb(fence: _Fence, source: tuple[int, int], size: tuple[int, int]) -> bytes:
     pixels, output = fence.noise((*source, 3)), fence.array((*size, 3), np.uint8)
-    results = b""
+    results = []
     for x, y, width, height in _boxes(*source):
         workspace = fence.array((rgb_workspace_size(height, width, *size),), np.uint8)
         status = resize_rgb(
@@ -106,8 +113,8 @@ def _run_rgb(fence: _Fence, source: tuple[int, int], size: tuple[int, int]) -> b
             workspace.size,
         )
         assert status == OK
-        results += output.tobytes()
-    return results
+        results.append(output.tobytes())
+    return b"".join(results)
 
 
 def _run_planar(
@@ -119,11 +126,11 @@ def _run_planar(
 ) -> bytes:
     chroma = tuple(-(-side // max(r, 1)) for side, r in zip(source, ratio, strict=True))
     luma, blue, red = fence.noise(source), fence.noise(chroma), fence.noise(chroma)
-    shape = (3, *size) if kind == FLOAT32_PLANES else (*size, 3)
-    output = fence.array(shape, np.uint8 if kind == UINT8_PIXELS else np.float32)
+    is_planes = kind in (FLOAT32_PLANES, FLOAT16_PLANES)
+    output = fence.array((3, *size) if is_planes else (*size, 3), _KINDS[kind])
     scales = fence.array((6,), np.float32)
     scales[:3] = np.float32(1)
-    results = b""
+    results = []
     for x, y, width, height in _boxes(*source):
         workspace = fence.array((planar_workspace_size(height, width, *size),), np.uint8)
         status = resize_planar(
@@ -145,7 +152,7 @@ def _run_planar(
             False,
             kind,
             output.ctypes.data,
-            output.strides[1] if kind == FLOAT32_PLANES else output.strides[0],
+            output.strides[1 if is_planes else 0],
             output.strides[0],
             *size,
             scales.ctypes.data,
@@ -153,22 +160,21 @@ def _run_planar(
             workspace.size,
         )
         assert status == OK
-        if kind == UINT8_PIXELS:
-            results += output.tobytes()
-    return results
+        results.append(np.clip(output, 0, 255).astype(np.uint8).tobytes())
+    return b"".join(results)
 
 
 def _run_all(*, at_end: bool) -> tuple[bytes, bytes]:
     """Both resizers on every combination: the bytes of RGB, and those of planar."""
-    rgb, planar = b"", b""
+    rgb, planar = [], []
     for source in _SOURCES:
         for size in _SIZES:
             fence = _Fence(at_end=at_end)
-            rgb += _run_rgb(fence, source, size)
+            rgb.append(_run_rgb(fence, source, size))
             for ratio in _RATIOS:
                 for kind in _KINDS:
-                    planar += _run_planar(fence, source, size, ratio, kind)
-    return rgb, planar
+                    planar.append(_run_planar(fence, source, size, ratio, kind))
+    return b"".join(rgb), b"".join(planar)
 
 
 def _stray(offset: int) -> None:

@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slipstream_decoders._kernels.filters import OK
-from slipstream_decoders._kernels.resize_planar import (
-    UINT8_PIXELS,
-    planar_workspace_size,
-    resize_planar,
-)
+from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
+from slipstream_decoders._kernels.resize_planar import planar_workspace_size, resize_planar
 
 _SIZE = 224
 _RATIOS = [(1, 1), (1, 2), (2, 2), (0, 0), (2, 1), (1, 4)]  # (down, across), as TJSAMP counts

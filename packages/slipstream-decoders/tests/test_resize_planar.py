@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from slipstream_decoders._kernels.filters import BAD_BOX, OK, UNSUPPORTED, WORKSPACE
-from slipstream_decoders._kernels.resize_planar import (
+from slipstream_decoders._kernels.planar_output import (
+    FLOAT16_PIXELS,
+    FLOAT16_PLANES,
     FLOAT32_PIXELS,
     FLOAT32_PLANES,
     UINT8_PIXELS,
-    planar_workspace_size,
-    resize_planar,
 )
+from slipstream_decoders._kernels.resize_planar import planar_workspace_size, resize_planar
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -26,6 +27,14 @@ Pixels = NDArray[Any]
 Window = tuple[float, float, float, float]
 Bounds = tuple[int, int, int, int]
 
+_DTYPES: dict[int, type[np.generic]] = {
+    UINT8_PIXELS: np.uint8,
+    FLOAT32_PIXELS: np.float32,
+    FLOAT32_PLANES: np.float32,
+    FLOAT16_PIXELS: np.float16,
+    FLOAT16_PLANES: np.float16,
+}
+_PLANES = (FLOAT32_PLANES, FLOAT16_PLANES)
 _UNIT = (1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
 _RATIOS = [(1, 1), (2, 2), (1, 2), (2, 1), (1, 4), (4, 4), (0, 0)]
 
@@ -62,7 +71,7 @@ def _call(
     normalization: tuple[float, ...] = _UNIT,
 ) -> int:
     x, y, width, height = (float(value) for value in window)
-    is_planes = kind == FLOAT32_PLANES
+    is_planes = kind in _PLANES
     numbers = np.array(normalization, np.float32)
     return resize_planar(
         image.luma.ctypes.data,
@@ -102,8 +111,8 @@ def _resize(
     normalization: tuple[float, ...] = _UNIT,
 ) -> Pixels:
     """The kernel on arrays; the workspace starts out as NaN."""
-    shape = (3, *size) if kind == FLOAT32_PLANES else (*size, 3)
-    output = np.full(shape, 0xA5, np.uint8 if kind == UINT8_PIXELS else np.float32)
+    shape = (3, *size) if kind in _PLANES else (*size, 3)
+    output = np.full(shape, 0xA5, _DTYPES[kind])
     workspace = np.full(planar_workspace_size(bounds[3], bounds[2], *size), 0xFF, np.uint8)
     status = _call(
         image,
@@ -238,6 +247,10 @@ def test_normalized_floats(ratio: tuple[int, int], size: tuple[int, int]) -> Non
         image, window, bounds, size, flip=True, kind=FLOAT32_PLANES, normalization=numbers
     )
     np.testing.assert_array_equal(flipped[..., ::-1], planes)
+    halves = _resize(image, window, bounds, size, kind=FLOAT16_PIXELS, normalization=numbers)
+    np.testing.assert_array_equal(halves, pixels.astype(np.float16))
+    halves = _resize(image, window, bounds, size, kind=FLOAT16_PLANES, normalization=numbers)
+    np.testing.assert_array_equal(halves, planes.astype(np.float16))
 
 
 def test_colours_saturate() -> None:
@@ -301,7 +314,7 @@ def test_unknown_kinds_are_refused() -> None:
     """Output kinds that do not exist give a status."""
     output, workspace = np.empty((4, 4, 3), np.uint8), np.empty(1 << 16, np.uint8)
     whole = (0, 0, 10, 10)
-    for kind in (-1, 3):
+    for kind in (-1, 5):
         status = _call(_noise(10, 10, (1, 1)), whole, whole, output, workspace, kind=kind)
         assert status == UNSUPPORTED
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, types
 from numpy.typing import NDArray
 
-from slipstream_decoders._kernels.simd import arithmetic, memory, tiles
+from slipstream_decoders._kernels.simd import arithmetic, half, memory, tiles, vectors
 
 _GENERATOR = np.random.default_rng(0)
 _FLOATS = _GENERATOR.normal(size=(3, 16)).astype(np.float32)
@@ -103,6 +103,37 @@ def test_fixed_point() -> None:
     x = _BYTES[0].astype(np.int64)
     np.testing.assert_array_equal(out[0], np.clip((x * 6_291_456 + (1 << 21)) >> 22, 0, 255))
     np.testing.assert_array_equal(out[1], np.clip(((1 << 21) - x * 1_000_000) >> 22, 0, 255))
+
+
+_Emit = Callable[[Any, Any], Any]
+
+
+@pytest.mark.parametrize("emit", [half.to_half, half.to_half_by_bits])
+def test_half_precision(emit: _Emit) -> None:
+    """Both conversions round as NumPy does: every exponent, ties, subnormals, infinities, NaN."""
+
+    def store_half(builder: Any, address: Any, vector: Any) -> None:
+        vectors.store(builder, emit(builder, vector), address)
+
+    convert = vectors.define("store_half", types.void, [types.int64, vectors.FLOATS], store_half)
+    upper = np.arange(1 << 16, dtype=np.uint32) << 16
+    lower = np.array([0, 1, 0x0FFF, 0x1000, 0x1001, 0x2000, 0x3000, 0xFFFF], np.uint32)
+    source = (upper[:, None] | lower).ravel().view(np.float32)
+    out = np.zeros(source.size, np.float16)
+
+    def compute(source: int, target: int, count: int) -> None:
+        for at in range(0, count, 16):
+            convert(target + 2 * at, memory.load_f32(source + 4 * at))
+
+    compiled: Any = njit(compute)
+    compiled(source.ctypes.data, out.ctypes.data, source.size)
+    with np.errstate(all="ignore"):
+        expected = source.astype(np.float16)
+    is_number = ~np.isnan(source)
+    np.testing.assert_array_equal(
+        out.view(np.uint16)[is_number], expected.view(np.uint16)[is_number]
+    )
+    assert np.isnan(out[~is_number]).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

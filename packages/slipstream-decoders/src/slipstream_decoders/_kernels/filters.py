@@ -110,7 +110,7 @@ def fill_fixed_filter(
     size: int,
     outputs: int,
     entries: int,
-    flip: bool,
+    flip: bool | np.bool_,
     table: int,
     scratch: int,
 ) -> Filter:
@@ -175,7 +175,7 @@ def fill_float_filter(
     size: int,
     outputs: int,
     entries: int,
-    flip: bool,
+    flip: bool | np.bool_,
     table: int,
 ) -> Filter:
     """Weights in float32.

@@ -9,7 +9,9 @@ read and nothing else; the output is written exactly.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.filters import (
@@ -18,19 +20,22 @@ from slipstream_decoders._kernels.filters import (
     UNSUPPORTED,
     WORKSPACE,
     Filter,
-    copy_bytes,
     fill_float_filter,
     is_window_inside,
     most_taps,
     round_up,
     table_size,
 )
-from slipstream_decoders._kernels.simd.arithmetic import multiply_add, splat_f32
-from slipstream_decoders._kernels.simd.colour import (
-    write_byte_pixels,
-    write_float_pixels,
-    write_float_planes,
+from slipstream_decoders._kernels.planar_output import (
+    FLOAT16_PLANES,
+    LINE,
+    TILE,
+    UINT8_PIXELS,
+    Target,
+    pixel_size,
+    write_rows,
 )
+from slipstream_decoders._kernels.simd.arithmetic import multiply_add, splat_f32
 from slipstream_decoders._kernels.simd.memory import (
     load_f32,
     load_u8_as_f32,
@@ -41,16 +46,6 @@ from slipstream_decoders._kernels.simd.memory import (
     write_f32,
 )
 from slipstream_decoders._kernels.simd.tiles import transpose_tile_f32
-
-UINT8_PIXELS: Final = 0
-"""Output kind: uint8 RGB, height x width x 3, rounded to nearest."""
-FLOAT32_PIXELS: Final = 1
-"""Output kind: float32 RGB, height x width x 3, ``rgb * scale + bias``."""
-FLOAT32_PLANES: Final = 2
-"""Output kind: float32 RGB, 3 x height x width, ``rgb * scale + bias``."""
-
-_LINE = 64  # bytes of 16 float32
-_TILE = 16 * _LINE
 
 
 class _Plane(NamedTuple):
@@ -68,18 +63,7 @@ class _Span(NamedTuple):
     length: float
     first: int
     size: int
-
-
-class _Target(NamedTuple):
-    """Where the pixels go and in which form."""
-
-    kind: int
-    address: int
-    pitch: int
-    plane_pitch: int
-    height: int
-    width: int
-    normalization: int
+    flip: bool | np.bool_
 
 
 @kernel
@@ -132,10 +116,11 @@ def resize_planar(
     flip : bool
         Whether to mirror the output left to right.
     kind : int
-        ``UINT8_PIXELS``, ``FLOAT32_PIXELS`` or ``FLOAT32_PLANES``.
+        ``UINT8_PIXELS``, ``FLOAT32_PIXELS``, ``FLOAT32_PLANES``, ``FLOAT16_PIXELS`` or
+        ``FLOAT16_PLANES``.
     output, output_pitch, output_plane_pitch : int
         Address of the output, bytes from one row to the next and from one channel's plane to the
-        next (used by ``FLOAT32_PLANES`` only).
+        next (used by the kinds of planes only).
     output_height, output_width : int
         Size of the output in pixels.
     normalization : int
@@ -152,14 +137,14 @@ def resize_planar(
     -----
     Integers are int64 and floats float64: other types compile another copy.
     """
-    if not UINT8_PIXELS <= kind <= FLOAT32_PLANES or not _is_known_ratio(ratio_y, ratio_x):
+    if not UINT8_PIXELS <= kind <= FLOAT16_PLANES or not _is_known_ratio(ratio_y, ratio_x):
         return UNSUPPORTED
     is_gray = ratio_x == 0
     if (
         min(output_height, output_width) < 1
         or luma_pitch < source_width
         or not (is_gray or chroma_pitch >= _covering(source_width, ratio_x))
-        or output_pitch < output_width * _pixel_size(kind)
+        or output_pitch < output_width * pixel_size(kind)
         or not is_window_inside(window_x, window_width, bounds_x, bounds_width, source_width)
         or not is_window_inside(window_y, window_height, bounds_y, bounds_height, source_height)
     ):
@@ -175,10 +160,9 @@ def resize_planar(
         _Plane(red, chroma_pitch, chroma_width),
         ratio_y,
         ratio_x,
-        _Span(window_y, window_height, bounds_y, bounds_height),
-        _Span(window_x, window_width, bounds_x, bounds_width),
-        flip,
-        _Target(
+        _Span(window_y, window_height, bounds_y, bounds_height, np.bool_(False)),
+        _Span(window_x, window_width, bounds_x, bounds_width, flip),
+        Target(
             kind,
             output,
             output_pitch,
@@ -204,9 +188,9 @@ def planar_workspace_size(
     return (
         64
         + 2 * (rows_size + columns_size)
-        + 3 * _LINE * round_up(output_width, 16)
-        + 3 * _TILE
-        + _LINE * round_up(bounds_width, 16)
+        + 3 * LINE * round_up(output_width, 16)
+        + 3 * TILE
+        + LINE * round_up(bounds_width, 16)
         + 256
         + 16 * _pitch(bounds_width)
     )
@@ -225,7 +209,7 @@ def _table_sizes(
 @kernel
 def _pitch(reach: int) -> int:
     """Bytes between rows of the vertical pass: 64 columns to spare, and an odd number of lines."""
-    return 4 * (round_up(reach, 64) + 64) + _LINE
+    return 4 * (round_up(reach, 64) + 64) + LINE
 
 
 @kernel
@@ -242,14 +226,6 @@ def _is_known_ratio(ratio_y: int, ratio_x: int) -> bool:
 
 
 @kernel
-def _pixel_size(kind: int) -> int:
-    """Bytes from one pixel of a row to the next."""
-    if kind == UINT8_PIXELS:
-        return 3
-    return 12 if kind == FLOAT32_PIXELS else 4
-
-
-@kernel
 def _resize(
     luma: _Plane,
     blue: _Plane,
@@ -258,36 +234,36 @@ def _resize(
     ratio_x: int,
     down: _Span,
     across: _Span,
-    flip: bool,
-    target: _Target,
+    target: Target,
     table: int,
 ) -> None:
     """Filters first, then 16 output rows at a time."""
     rows_size, columns_size = _table_sizes(down.size, across.size, target.height, target.width)
-    rows = _axis(down, 1, target.height, False, table)
-    columns = _axis(across, 1, target.width, flip, table + rows_size)
+    whole = np.int64(1)  # a literal 1 would compile another copy
+    rows = _axis(down, whole, target.height, table)
+    columns = _axis(across, whole, target.width, table + rows_size)
     table += rows_size + columns_size
     results = table + rows_size + columns_size
-    plane_size = _LINE * columns.entries
+    plane_size = LINE * columns.entries
     tile = results + 3 * plane_size
     is_gray = ratio_x == 0
     chroma_rows, chroma_columns = rows, columns
     if is_gray:
-        for address in range(results + plane_size, tile, _LINE):
+        for address in range(results + plane_size, tile, LINE):
             store_f32(address, splat_f32(128.0))
     else:
-        chroma_rows = _axis(down, ratio_y, target.height, False, table)
-        chroma_columns = _axis(across, ratio_x, target.width, flip, table + rows_size)
+        chroma_rows = _axis(down, ratio_y, target.height, table)
+        chroma_columns = _axis(across, ratio_x, target.width, table + rows_size)
     for row in range(0, rows.entries, 16):
         _resample(luma, rows, columns, row, tile, results)
         if not is_gray:
             _resample(blue, chroma_rows, chroma_columns, row, tile, results + plane_size)
             _resample(red, chroma_rows, chroma_columns, row, tile, results + 2 * plane_size)
-        _write_rows(target, row, results, plane_size, tile)
+        write_rows(target, row, results, plane_size, tile)
 
 
 @kernel
-def _axis(span: _Span, ratio: int, outputs: int, flip: bool, table: int) -> Filter:
+def _axis(span: _Span, ratio: int, outputs: int, table: int) -> Filter:
     """The filter of one axis of a plane that has one pixel for ``ratio`` luma pixels."""
     first = span.first // ratio
     return fill_float_filter(
@@ -297,7 +273,7 @@ def _axis(span: _Span, ratio: int, outputs: int, flip: bool, table: int) -> Filt
         _covering(span.first + span.size, ratio) - first,
         outputs,
         round_up(outputs, 16),
-        flip,
+        span.flip,
         table,
     )
 
@@ -307,13 +283,13 @@ def _resample(
     plane: _Plane, rows: Filter, columns: Filter, row: int, tile: int, results: int
 ) -> None:
     """Output rows ``row`` .. ``row + 15`` of one plane -> float32 ``results[column][row]``."""
-    transposed = tile + 3 * _TILE
-    lines = transposed + _LINE * round_up(columns.reach, 16) + 256
+    transposed = tile + 3 * TILE
+    lines = transposed + LINE * round_up(columns.reach, 16) + 256
     pitch = _pitch(columns.reach)
     for line in range(16):
         _filter_row(plane, rows, columns, row + line, lines + line * pitch)
     for column in range(0, columns.reach, 16):
-        transpose_tile_f32(lines + 4 * column, pitch, transposed + _LINE * column, _LINE)
+        transpose_tile_f32(lines + 4 * column, pitch, transposed + LINE * column, LINE)
     _filter_transposed(transposed, columns, results)
 
 
@@ -379,13 +355,13 @@ def _filter_narrow_row(
 def _filter_transposed(transposed: int, columns: Filter, results: int) -> None:
     """Horizontal pass: four output columns of 16 rows at once."""
     step = 4 * columns.entries
-    origin = transposed - _LINE * columns.first
+    origin = transposed - LINE * columns.first
     for column in range(0, columns.entries, 4):
         bases = columns.table + 4 * column
-        source0 = origin + _LINE * read_i32(bases)
-        source1 = origin + _LINE * read_i32(bases + 4)
-        source2 = origin + _LINE * read_i32(bases + 8)
-        source3 = origin + _LINE * read_i32(bases + 12)
+        source0 = origin + LINE * read_i32(bases)
+        source1 = origin + LINE * read_i32(bases + 4)
+        source2 = origin + LINE * read_i32(bases + 8)
+        source3 = origin + LINE * read_i32(bases + 12)
         weights = bases + step
         total0 = load_f32(source0) * splat_f32(read_f32(weights))
         total1 = load_f32(source1) * splat_f32(read_f32(weights + 4))
@@ -393,72 +369,15 @@ def _filter_transposed(transposed: int, columns: Filter, results: int) -> None:
         total3 = load_f32(source3) * splat_f32(read_f32(weights + 12))
         for tap in range(1, columns.taps):
             weights += step
-            line = _LINE * tap
+            line = LINE * tap
             weight0, weight1 = read_f32(weights), read_f32(weights + 4)
             weight2, weight3 = read_f32(weights + 8), read_f32(weights + 12)
             total0 = multiply_add(load_f32(source0 + line), splat_f32(weight0), total0)
             total1 = multiply_add(load_f32(source1 + line), splat_f32(weight1), total1)
             total2 = multiply_add(load_f32(source2 + line), splat_f32(weight2), total2)
             total3 = multiply_add(load_f32(source3 + line), splat_f32(weight3), total3)
-        target = results + _LINE * column
+        target = results + LINE * column
         store_f32(target, total0)
-        store_f32(target + _LINE, total1)
-        store_f32(target + 2 * _LINE, total2)
-        store_f32(target + 3 * _LINE, total3)
-
-
-@kernel
-def _write_rows(target: _Target, row: int, results: int, plane_size: int, tile: int) -> None:
-    """Up to 16 rows of the output, incomplete tiles by way of ``tile``."""
-    pixel_size = _pixel_size(target.kind)
-    tile_pitch = 16 * pixel_size
-    height = min(target.height - row, 16)
-    complete = target.width // 16 if height == 16 else 0
-    address = target.address + row * target.pitch
-    _write_tiles(target, results, plane_size, complete, address, target.pitch, target.plane_pitch)
-    for column in range(16 * complete, target.width, 16):
-        source = results + _LINE * column
-        _write_tiles(target, source, plane_size, 1, tile, tile_pitch, 16 * tile_pitch)
-        width = min(target.width - column, 16)
-        for plane in range(3 if target.kind == FLOAT32_PLANES else 1):
-            for line in range(height):
-                copy_bytes(
-                    tile + (16 * plane + line) * tile_pitch,
-                    width * pixel_size,
-                    address
-                    + column * pixel_size
-                    + plane * target.plane_pitch
-                    + line * target.pitch,
-                )
-
-
-@kernel
-def _write_tiles(
-    target: _Target,
-    luma: int,
-    plane_size: int,
-    count: int,
-    address: int,
-    pitch: int,
-    plane_pitch: int,
-) -> None:
-    """Tiles side by side in the target's form.
-
-    Each form has its own loop: with one loop around the choice, LLVM moves what the forms have in
-    common before the choice, and runs out of registers.
-    """
-    blue = luma + plane_size
-    red = blue + plane_size
-    scales = target.normalization
-    if target.kind == UINT8_PIXELS:
-        for at in range(0, _TILE * count, _TILE):
-            write_byte_pixels(luma + at, blue + at, red + at, address, pitch)
-            address += 48
-    elif target.kind == FLOAT32_PIXELS:
-        for at in range(0, _TILE * count, _TILE):
-            write_float_pixels(luma + at, blue + at, red + at, address, pitch, scales)
-            address += 192
-    else:
-        for at in range(0, _TILE * count, _TILE):
-            write_float_planes(luma + at, blue + at, red + at, address, pitch, plane_pitch, scales)
-            address += 64
+        store_f32(target + LINE, total1)
+        store_f32(target + 2 * LINE, total2)
+        store_f32(target + 3 * LINE, total3)

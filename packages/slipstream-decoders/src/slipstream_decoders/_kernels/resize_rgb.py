@@ -10,6 +10,8 @@ multiply-add of 16 rows and nothing is gathered.
 
 from __future__ import annotations
 
+import numpy as np
+
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.filters import (
     BAD_BOX,
@@ -125,7 +127,7 @@ def resize_rgb(
         bounds_height,
         output_height,
         output_height,
-        False,
+        np.bool_(False),  # a literal False would compile another copy
         row_table,
         scratch,
     )

@@ -8,6 +8,7 @@ reference counts, no wrap-around indexing. Nothing here checks bounds: callers d
 vectors     the types, and ``define``, which turns LLVM instructions into an intrinsic
 memory      scalar and vector loads and stores at an address
 arithmetic  lane-wise operations
+half        float32 -> float16
 tiles       transposes of 16 x 16 tiles
 colour      tiles of Y, Cb, Cr -> RGB, the last step of a planar resize
 """

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba.core import types
 
 from slipstream_decoders._kernels.simd.arithmetic import clamp_to_byte
+from slipstream_decoders._kernels.simd.half import to_half
 from slipstream_decoders._kernels.simd.tiles import transpose_words
 from slipstream_decoders._kernels.simd.vectors import (
     CONTRACT,
@@ -74,9 +75,9 @@ def _write_bytes(
 
 
 def _normalized_rows(
-    builder: Builder, planes: Sequence[Value], normalization: Value
+    builder: Builder, planes: Sequence[Value], normalization: Value, is_half: bool
 ) -> list[list[Value]]:
-    """Rows of the three normalised channels, <16 x float> each."""
+    """Rows of the three normalised channels, <16 x float> or the bits of <16 x half>."""
     scale, bias = (
         [splat(builder, load(builder, F32, normalization, 4 * (3 * part + c))) for c in range(3)]
         for part in range(2)
@@ -90,44 +91,57 @@ def _normalized_rows(
             clamped = builder.select(builder.fcmp_ordered("<", raised, top), raised, top)
             product = builder.fmul(clamped, scale[channel], flags=CONTRACT)
             channels[channel].append(builder.fadd(product, bias[channel], flags=CONTRACT))
-    return [transpose_words(builder, channel) for channel in channels]
+    rows = [transpose_words(builder, channel) for channel in channels]
+    return [[to_half(builder, row) for row in channel] for channel in rows] if is_half else rows
 
 
-def _write_float_planes(
-    builder: Builder,
-    luma: Value,
-    blue: Value,
-    red: Value,
-    target: Value,
-    pitch: Value,
-    plane_pitch: Value,
-    normalization: Value,
-) -> None:
-    for rows in _normalized_rows(builder, (luma, blue, red), normalization):
-        address = target
-        for row in rows:
-            store(builder, row, address)
-            address = builder.add(address, pitch)
-        target = builder.add(target, plane_pitch)
+def _planes_writer(is_half: bool) -> Callable[..., None]:
+    def emit(
+        builder: Builder,
+        luma: Value,
+        blue: Value,
+        red: Value,
+        target: Value,
+        pitch: Value,
+        plane_pitch: Value,
+        normalization: Value,
+    ) -> None:
+        for rows in _normalized_rows(builder, (luma, blue, red), normalization, is_half):
+            address = target
+            for row in rows:
+                store(builder, row, address)
+                address = builder.add(address, pitch)
+            target = builder.add(target, plane_pitch)
+
+    return emit
 
 
-def _write_float_pixels(
-    builder: Builder,
-    luma: Value,
-    blue: Value,
-    red: Value,
-    target: Value,
-    pitch: Value,
-    normalization: Value,
-) -> None:
-    for r, g, b in zip(*_normalized_rows(builder, (luma, blue, red), normalization), strict=True):
-        for third in range(3):
-            numbers = range(LANES * third, LANES * (third + 1))
-            red_green = [n // 3 + LANES * (n % 3 == 1) for n in numbers]
-            with_blue = [n // 3 + LANES if n % 3 == 2 else lane for lane, n in enumerate(numbers)]
-            pairs = shuffle(builder, r, g, red_green)
-            store(builder, shuffle(builder, pairs, b, with_blue), target, _COLUMN_BYTES * third)
-        target = builder.add(target, pitch)
+def _pixels_writer(is_half: bool) -> Callable[..., None]:
+    def emit(
+        builder: Builder,
+        luma: Value,
+        blue: Value,
+        red: Value,
+        target: Value,
+        pitch: Value,
+        normalization: Value,
+    ) -> None:
+        channels = _normalized_rows(builder, (luma, blue, red), normalization, is_half)
+        for r, g, b in zip(*channels, strict=True):
+            for third in range(3):
+                vector = _interleaved_third(builder, r, g, b, third)
+                store(builder, vector, target, third * LANES * (2 if is_half else 4))
+            target = builder.add(target, pitch)
+
+    return emit
+
+
+def _interleaved_third(builder: Builder, r: Value, g: Value, b: Value, third: int) -> Value:
+    """Values 16 * third .. of the 48 in r0 g0 b0 r1 g1 b1 ..."""
+    numbers = range(LANES * third, LANES * (third + 1))
+    red_green = [n // 3 + LANES * (n % 3 == 1) for n in numbers]
+    with_blue = [n // 3 + LANES if n % 3 == 2 else lane for lane, n in enumerate(numbers)]
+    return shuffle(builder, shuffle(builder, r, g, red_green), b, with_blue)
 
 
 write_byte_pixels: Callable[[int, int, int, int, int], None] = define(
@@ -135,12 +149,25 @@ write_byte_pixels: Callable[[int, int, int, int, int], None] = define(
 )
 """(Y, Cb, Cr, target, pitch): 16 rows of 16 uint8 RGB pixels, rounded to nearest."""
 
-write_float_pixels: Callable[[int, int, int, int, int, int], None] = define(
-    "write_float_pixels", types.void, [types.int64] * 6, _write_float_pixels
+_PixelsWriter = Callable[[int, int, int, int, int, int], None]
+_PlanesWriter = Callable[[int, int, int, int, int, int, int], None]
+
+write_float_pixels: _PixelsWriter = define(
+    "write_float_pixels", types.void, [types.int64] * 6, _pixels_writer(is_half=False)
 )
 """(Y, Cb, Cr, target, pitch, normalization): 16 rows of 16 float32 RGB pixels."""
 
-write_float_planes: Callable[[int, int, int, int, int, int, int], None] = define(
-    "write_float_planes", types.void, [types.int64] * 7, _write_float_planes
+write_half_pixels: _PixelsWriter = define(
+    "write_half_pixels", types.void, [types.int64] * 6, _pixels_writer(is_half=True)
+)
+"""(Y, Cb, Cr, target, pitch, normalization): 16 rows of 16 float16 RGB pixels."""
+
+write_float_planes: _PlanesWriter = define(
+    "write_float_planes", types.void, [types.int64] * 7, _planes_writer(is_half=False)
 )
 """(Y, Cb, Cr, target, pitch, plane pitch, normalization): three float32 tiles R, G, B."""
+
+write_half_planes: _PlanesWriter = define(
+    "write_half_planes", types.void, [types.int64] * 7, _planes_writer(is_half=True)
+)
+"""(Y, Cb, Cr, target, pitch, plane pitch, normalization): three float16 tiles R, G, B."""
