@@ -4,7 +4,7 @@
 
 All contestants run in turns on the same samples of one cache, in fresh random orders, warm. A rate
 is a median over rounds; a ratio is the median of the rounds' ratios, so a drift of the machine
-does not count. Every contestant keeps its last batches alive, as a training loop's prefetching does.
+does not count. Every contestant keeps its last batches alive, as prefetching does.
 """
 
 from __future__ import annotations

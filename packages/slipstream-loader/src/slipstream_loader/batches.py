@@ -118,6 +118,7 @@ def _guarded(name: str, stage: Any, value: Any, context: BatchContext, field: st
 
 
 def encoded(payloads: Payloads) -> EncodedBatch:
+    """The cache's payloads as decoders take them; nothing is copied."""
     return EncodedBatch(
         addresses=payloads.addresses,
         sizes=payloads.sizes,

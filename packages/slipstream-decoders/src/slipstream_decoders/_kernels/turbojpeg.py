@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.c_call import call_c
-from slipstream_decoders._kernels.resize_planar import UINT8_PIXELS, resize_planar
+from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
+from slipstream_decoders._kernels.resize_planar import resize_planar
 from slipstream_decoders._kernels.resize_rgb import resize_rgb
 from slipstream_decoders._kernels.simd.memory import read_i32, write_i64
 
