@@ -291,6 +291,8 @@ def test_rows_with_padding() -> None:
         ((0, 6, 5, 5), (0, 0, 10, 10)),
         ((0, 0, 10, 10), (0, 0, 10, 11)),
         ((0, 0, 5, 5), (0, 0, 10, 0)),
+        ((0, 2.0**63, 5, 5), (0, 2**63 - 1, 5, 5)),
+        ((0, 0, 5, 5), (0, 0, 5, 2**63 - 1)),
     ],
 )
 def test_bad_boxes_are_refused(window: Window, bounds: Bounds) -> None:

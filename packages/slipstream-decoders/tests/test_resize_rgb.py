@@ -189,6 +189,8 @@ def test_rows_with_padding() -> None:
         ((0, 0, 10, 10), (0, 0, 11, 10)),
         ((0, 0, 10, 10), (0, -1, 10, 11)),
         ((0, 0, 5, 5), (0, 0, 0, 10)),
+        ((2.0**63, 0, 5, 5), (2**63 - 1, 0, 5, 5)),
+        ((0, 0, 5, 5), (0, 0, 2**63 - 1, 5)),
     ],
 )
 def test_bad_boxes_are_refused(window: Window, bounds: Bounds) -> None:

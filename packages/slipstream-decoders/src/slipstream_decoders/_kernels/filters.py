@@ -81,11 +81,17 @@ def table_size(taps: int, entries: int) -> int:
 @kernel
 def is_window_inside(start: float, length: float, first: int, size: int, source_size: int) -> bool:
     """Whether on one axis the window lies in the bounds, and the bounds in the source."""
-    if size < 1 or first < 0 or source_size > _LARGEST_SIDE or first + size > source_size:
+    if size < 1 or first < 0 or source_size > _LARGEST_SIDE or size > source_size - first:
         return False
     return (  # comparisons with NaN are false
         length > 0.0 and start >= first - _ROUNDING and start + length <= first + size + _ROUNDING
     )
+
+
+@kernel
+def is_output_size(height: int, width: int) -> bool:
+    """Whether there can be an output of this size."""
+    return min(height, width) >= 1 and max(height, width) <= _LARGEST_SIDE
 
 
 @kernel

@@ -21,6 +21,7 @@ from slipstream_decoders._kernels.filters import (
     WORKSPACE,
     Filter,
     fill_float_filter,
+    is_output_size,
     is_window_inside,
     most_taps,
     round_up,
@@ -141,7 +142,7 @@ def resize_planar(
         return UNSUPPORTED
     is_gray = ratio_x == 0
     if (
-        min(output_height, output_width) < 1
+        not is_output_size(output_height, output_width)
         or luma_pitch < source_width
         or not (is_gray or chroma_pitch >= _covering(source_width, ratio_x))
         or output_pitch < output_width * pixel_size(kind)

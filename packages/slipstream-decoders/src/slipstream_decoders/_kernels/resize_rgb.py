@@ -21,6 +21,7 @@ from slipstream_decoders._kernels.filters import (
     Filter,
     copy_bytes,
     fill_fixed_filter,
+    is_output_size,
     is_window_inside,
     most_taps,
     round_up,
@@ -95,7 +96,7 @@ def resize_rgb(
     Integers are int64 and floats float64: other types compile another copy.
     """
     if (
-        min(output_height, output_width) < 1
+        not is_output_size(output_height, output_width)
         or source_pitch < 3 * source_width
         or output_pitch < 3 * output_width
         or not is_window_inside(window_x, window_width, bounds_x, bounds_width, source_width)
@@ -132,25 +133,19 @@ def resize_rgb(
         scratch,
     )
     source += (bounds_y + rows.first) * source_pitch + 3 * (bounds_x + columns.first)
-    if _is_vertical_first(bounds_height, bounds_width, output_height, output_width):
-        pitch = _pitch(columns.reach)
-        _filter_rows(source, source_pitch, rows, 3 * columns.reach, between, pitch)
-        _filter_columns(
-            between,
-            pitch,
-            output_height,
-            columns,
-            3 * output_width,
-            scratch,
-            output,
-            output_pitch,
-        )
-    else:
-        pitch = _pitch(output_width)
-        _filter_columns(
-            source, source_pitch, rows.reach, columns, 3 * output_width, scratch, between, pitch
-        )
-        _filter_rows(between, pitch, rows, 3 * output_width, output, output_pitch)
+    is_vertical_first = _is_vertical_first(bounds_height, bounds_width, output_height, output_width)
+    _filter_both(
+        source,
+        source_pitch,
+        rows,
+        columns,
+        is_vertical_first,
+        output,
+        output_pitch,
+        output_width,
+        scratch,
+        between,
+    )
     return OK
 
 
@@ -191,6 +186,35 @@ def _is_vertical_first(
 ) -> bool:
     shrink = bounds_height - output_height
     return shrink > 0 and shrink > 2 * (bounds_width - output_width)
+
+
+@kernel
+def _filter_both(
+    source: int,
+    source_pitch: int,
+    rows: Filter,
+    columns: Filter,
+    is_vertical_first: bool,
+    output: int,
+    output_pitch: int,
+    output_width: int,
+    scratch: int,
+    between: int,
+) -> None:
+    """Both passes, by way of ``between``; ``source`` is the first pixel that they touch."""
+    output_bytes = 3 * output_width
+    if is_vertical_first:
+        pitch = _pitch(columns.reach)
+        _filter_rows(source, source_pitch, rows, 3 * columns.reach, between, pitch)
+        _filter_columns(
+            between, pitch, rows.entries, columns, output_bytes, scratch, output, output_pitch
+        )
+    else:
+        pitch = _pitch(output_width)
+        _filter_columns(
+            source, source_pitch, rows.reach, columns, output_bytes, scratch, between, pitch
+        )
+        _filter_rows(between, pitch, rows, output_bytes, output, output_pitch)
 
 
 @kernel

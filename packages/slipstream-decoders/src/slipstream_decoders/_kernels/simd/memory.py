@@ -15,7 +15,6 @@ from slipstream_decoders._kernels.simd.vectors import (
     FLOATS,
     I8,
     I32,
-    I64,
     INTS,
     LANES,
     Builder,
@@ -65,7 +64,6 @@ def _to_float(builder: Builder, value: Value) -> Value:
 
 read_u8: Callable[[int], int] = _reader("read_u8", I8, types.uint8)
 read_i32: Callable[[int], int] = _reader("read_i32", I32, types.int32)
-read_i64: Callable[[int], int] = _reader("read_i64", I64, types.int64)
 read_f32: Callable[[int], float] = _reader("read_f32", F32, types.float32)
 read_f64: Callable[[int], float] = _reader("read_f64", F64, types.float64)
 
@@ -75,7 +73,6 @@ write_i64: Callable[[int, int], None] = _writer("write_i64", types.int64)
 write_f32: Callable[[int, float], None] = _writer("write_f32", types.float32)
 write_f64: Callable[[int, float], None] = _writer("write_f64", types.float64)
 
-load_u8: Callable[[int], Vector] = _vector_loader("load_u8", I8, BYTES)
 load_f32: Callable[[int], Vector] = _vector_loader("load_f32", F32, FLOATS)
 load_u8_as_i32: Callable[[int], Vector] = _vector_loader("load_u8_as_i32", I8, INTS, _widen)
 load_u8_as_f32: Callable[[int], Vector] = _vector_loader("load_u8_as_f32", I8, FLOATS, _to_float)
