@@ -4,12 +4,15 @@ import logging
 
 from slipstream_cache.builder import build
 from slipstream_cache.cache import SampleCache
+from slipstream_cache.derivation import derive
+from slipstream_cache.derived import DerivedField, Recipe, delete_derived
 from slipstream_cache.errors import (
     CacheError,
     CacheExistsError,
     CacheNotFoundError,
     CacheWriteError,
     CorruptCacheError,
+    DerivedNotFoundError,
     FieldNameError,
     FieldNotFoundError,
     FieldTypeError,
@@ -24,13 +27,14 @@ from slipstream_cache.field_types import infer_field_types
 from slipstream_cache.integrity import Problem, check_integrity
 from slipstream_cache.layout import Codec, Condition, ImageFlag
 from slipstream_cache.locations import cache_key, default_cache_root
-from slipstream_cache.payloads import Payloads, gather
+from slipstream_cache.payloads import Blobs, Payloads, gather
 from slipstream_cache.source import FieldSpec, Source, StorageOptions, StoredImage, Transcode
 from slipstream_cache.value_index import ValueIndex, write_index
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
+    "Blobs",
     "CacheError",
     "CacheExistsError",
     "CacheNotFoundError",
@@ -38,6 +42,8 @@ __all__ = [
     "Codec",
     "Condition",
     "CorruptCacheError",
+    "DerivedField",
+    "DerivedNotFoundError",
     "FieldNameError",
     "FieldNotFoundError",
     "FieldSpec",
@@ -47,6 +53,7 @@ __all__ = [
     "ManifestError",
     "Payloads",
     "Problem",
+    "Recipe",
     "SampleCache",
     "SampleIdError",
     "Source",
@@ -61,6 +68,8 @@ __all__ = [
     "cache_key",
     "check_integrity",
     "default_cache_root",
+    "delete_derived",
+    "derive",
     "gather",
     "infer_field_types",
     "write_index",

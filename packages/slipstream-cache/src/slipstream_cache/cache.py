@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slipstream_cache.errors import FieldNotFoundError, SampleIdError
+from slipstream_cache.errors import FieldNotFoundError
 from slipstream_cache.manifest import Manifest, read_manifest
 from slipstream_cache.payloads import Payloads
 from slipstream_cache.readers import DenseReader, ImageReader, RaggedReader, make_reader
+from slipstream_cache.sample_ids import check_ids
 from slipstream_cache.source import FieldSpec
 
 if TYPE_CHECKING:
+    from slipstream_cache.derived import DerivedField, Recipe
     from slipstream_cache.value_index import ValueIndex
 
 
@@ -163,6 +165,29 @@ class SampleCache:
         self._reader(field)
         return open_index(self, field)
 
+    def derived(self, field: str, name: str, recipe: Recipe | None = None) -> DerivedField:
+        """Open a field that was derived from an image field, even while this cache was open.
+
+        Parameters
+        ----------
+        field, name : str
+            The image field, and the name of what was made from it.
+        recipe : Recipe, optional
+            The only recipe to accept; by default any.
+
+        Raises
+        ------
+        DerivedNotFoundError
+            There is none, or, after a warning, only one of another recipe or of another state
+            of the cache: ``derive`` makes it.
+        CorruptCacheError, ManifestError
+            It is damaged.
+        """
+        from slipstream_cache.derived import open_derived
+
+        self._image_reader(field)
+        return open_derived(self, field, name, recipe)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return SampleCache.open, (self._cache_dir,)
 
@@ -209,19 +234,7 @@ class SampleCache:
         return reader
 
     def _check_ids(self, ids: ArrayLike) -> NDArray[np.int64]:
-        array = np.asarray(ids)
-        if array.ndim != 1:
-            raise TypeError(f"sample ids must be 1-D, got shape {array.shape}")
-        if array.size == 0:
-            return np.empty(0, np.int64)
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"sample ids must be integers, got {array.dtype}")
-        if array.min() < 0 or array.max() >= self.num_samples:
-            wrong = array[(array < 0) | (array >= self.num_samples)][0]
-            raise SampleIdError(
-                f"sample id {wrong} is not in [0, {self.num_samples}) of {self._cache_dir}"
-            )
-        return np.ascontiguousarray(array, np.int64)
+        return check_ids(ids, self.num_samples, self._cache_dir)
 
 
 def _as_id(sample_id: int) -> int:

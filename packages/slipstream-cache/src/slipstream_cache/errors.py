@@ -13,6 +13,7 @@
     ├── FieldTypeError          TypeError           a value that its field cannot hold
     ├── FieldNotFoundError      LookupError         no such field
     ├── IndexNotFoundError      LookupError         no usable value index of the field
+    ├── DerivedNotFoundError    LookupError         no usable derived field
     ├── SampleIdError           IndexError          a sample id out of range
     ├── SourceReadError         OSError             samples that the source could not read
     └── UnsupportedImageError   ValueError          an image that needs a transcode
@@ -67,6 +68,10 @@ class FieldNotFoundError(CacheError, LookupError):
 
 class IndexNotFoundError(CacheError, LookupError):
     """The field has no value index, or only one of another state of the cache."""
+
+
+class DerivedNotFoundError(CacheError, LookupError):
+    """There is no such derived field, or only one of another state or recipe."""
 
 
 class SampleIdError(CacheError, IndexError):

@@ -195,6 +195,16 @@ def parse_json_object(text: str, path: Path) -> dict[str, Any]:
     return document
 
 
+def field_from_json(document: Mapping[str, Any]) -> FieldSpec:
+    """Build a field's spec from its JSON form; raises as ``part_from_json`` does."""
+    return FieldSpec(
+        kind=document["kind"],
+        dtype=document.get("dtype"),
+        shape=tuple(map(_count, document.get("shape", ()))),
+        content=document.get("content"),
+    )
+
+
 def part_from_json(name: str, document: Mapping[str, Any]) -> PartInfo:
     """Build a part from its JSON form; raises KeyError, TypeError, ValueError or AttributeError."""
     return PartInfo(
@@ -238,15 +248,7 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
             codec=options["codec"],
             fields=None if stored is None else tuple(map(_text, stored)),
         ),
-        fields={
-            name: FieldSpec(
-                kind=spec["kind"],
-                dtype=spec.get("dtype"),
-                shape=tuple(map(_count, spec.get("shape", ()))),
-                content=spec.get("content"),
-            )
-            for name, spec in document["fields"].items()
-        },
+        fields={name: field_from_json(spec) for name, spec in document["fields"].items()},
         parts=tuple(part_from_json(_text(part["name"]), part) for part in document["parts"]),
     )
 

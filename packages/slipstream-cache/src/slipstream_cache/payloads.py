@@ -1,4 +1,4 @@
-"""Where the images of a batch are in memory, and copying them into a buffer."""
+"""Where the values of a batch are in memory, and copying images into a buffer."""
 
 from __future__ import annotations
 
@@ -34,6 +34,26 @@ class Payloads:
     """Shape (B,): EXIF orientation 1..8, 0 for none."""
     conditions: NDArray[np.uint8]
     """Shape (B,): ``Condition``."""
+    owner: object = field(repr=False)
+    """Keeps the maps alive."""
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+
+@dataclass(frozen=True, eq=False)
+class Blobs:
+    """Addresses of B values of varying length, without a copy of their bytes.
+
+    Notes
+    -----
+    The addresses point into read-only maps and are valid while this object lives (``owner``).
+    """
+
+    addresses: NDArray[np.int64]
+    """Shape (B,): address of the first byte."""
+    sizes: NDArray[np.int64]
+    """Shape (B,): bytes."""
     owner: object = field(repr=False)
     """Keeps the maps alive."""
 

@@ -30,7 +30,7 @@ from slipstream_cache.field_types import field_files
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE, PAYLOAD_PADDING_BYTES
 from slipstream_cache.manifest import PartInfo
 from slipstream_cache.maps import FileMap, NpyMap
-from slipstream_cache.payloads import Payloads
+from slipstream_cache.payloads import Blobs, Payloads
 from slipstream_cache.source import FieldSpec
 
 _Ids: TypeAlias = NDArray[np.int64]
@@ -49,6 +49,11 @@ class _Reader:
         ends = [part.first_sample + part.num_samples for part in parts]
         self._starts = np.array([0, *ends], dtype=np.int64)
         self._table = np.zeros((3, len(parts)), np.int64)
+
+    def map_all(self) -> None:
+        """Map the files of all parts."""
+        for number in range(len(self._parts)):
+            self._ensure_mapped(number)
 
     def _map_part(self, part: PartInfo) -> tuple[NpyMap, FileMap | None, int]:
         """Map the files of a part: its rows, its payloads, and the bytes of the payloads."""
@@ -113,11 +118,17 @@ class DenseReader(_Reader):
 class RaggedReader(_Reader):
     """``bytes``, ``str`` or JSON values."""
 
-    def load(self, ids: _Ids) -> list[Any]:
-        """Return the values, one new object each."""
+    def locate(self, ids: _Ids) -> Blobs:
+        """Return where the values are; nothing is copied."""
         addresses, sizes = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
         self._run(locate_ragged, ids, addresses, sizes)
-        data, offsets = _gather(addresses, sizes)
+        return Blobs(addresses, sizes, owner=self)
+
+    def load(self, ids: _Ids) -> list[Any]:
+        """Return the values, one new object each."""
+        blobs = self.locate(ids)
+        sizes = blobs.sizes
+        data, offsets = _gather(blobs.addresses, sizes)
         view, ends = data.data, (offsets + sizes).tolist()
         values = [view[a:b] for a, b in zip(offsets.tolist(), ends, strict=True)]
         if self._spec.content == "bytes":
