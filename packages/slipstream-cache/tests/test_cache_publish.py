@@ -59,7 +59,7 @@ def expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
-@pytest.mark.parametrize("victim", [0, 9, 60, 99])
+@pytest.mark.parametrize("victim", [1, 9, 60, 99])
 def test_a_killed_build_is_continued_with_the_same_bytes(
     tmp_path: Path, expected: _Tree, victim: int
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_read_only_directory_is_told() -> None:
 def test_an_unsealed_part_is_written_again(tmp_path: Path, expected: _Tree) -> None:
     """A part directory whose files are not whole is replaced, not trusted."""
     with pytest.raises(ZeroDivisionError):
-        build(MemorySource([*SAMPLES[:40], *[ZeroDivisionError()] * 60]), tmp_path / "c")
+        build(MemorySource([*SAMPLES[:99], ZeroDivisionError()]), tmp_path / "c")
     (tmp_path / "c" / "part-00001" / "label.npy").write_bytes(b"short")
     (tmp_path / "c" / "part-00002" / "part.json").write_text("[]")
     fields = SampleCache.open(tmp_path / "expected").fields

@@ -7,6 +7,7 @@ from slipstream_cache.cache import SampleCache
 from slipstream_cache.derivation import derive
 from slipstream_cache.derived import DerivedField, Recipe, delete_derived
 from slipstream_cache.errors import (
+    BuildWorkerError,
     CacheError,
     CacheExistsError,
     CacheNotFoundError,
@@ -35,6 +36,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Blobs",
+    "BuildWorkerError",
     "CacheError",
     "CacheExistsError",
     "CacheNotFoundError",

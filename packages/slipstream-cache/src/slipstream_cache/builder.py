@@ -1,62 +1,54 @@
-"""Builds a cache from a source: samples are streamed into parts, and the manifest goes last.
+"""Builds a cache from a source: the parts are planned, written where they are missing, published.
 
-The bytes depend on the source and the options only. A build that was interrupted goes on after
-the last part that it sealed. How things become visible is in ``publish``.
+The journal fixes the samples of each part before any is written, so anybody may write any part,
+and the bytes depend on the source and the options only. An interrupted build goes on with the parts
+that are missing. How parts are written is in ``part_builder``, how things become visible in
+``publish``.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from slipstream_cache import layout
 from slipstream_cache.cache import SampleCache
-from slipstream_cache.encoding import Encoded, EncodedImage, SampleEncoder
 from slipstream_cache.errors import (
     CacheError,
     CacheExistsError,
     CacheNotFoundError,
     CacheWriteError,
+    ManifestError,
     SourceReadError,
 )
+from slipstream_cache.executor_build import write_parts_on
 from slipstream_cache.field_types import select_fields, validate_fields
-from slipstream_cache.layout import MANIFEST_NAME, Condition
+from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_cache.locations import cache_key
-from slipstream_cache.manifest import (
-    ImageCounts,
-    Manifest,
-    PartInfo,
-    SourceInfo,
-    fields_to_json,
-    part_name,
-    read_manifest,
+from slipstream_cache.manifest import Manifest, SourceInfo, fields_to_json, read_manifest
+from slipstream_cache.part_builder import (
+    NAMED_SAMPLES,
+    BuildJob,
+    PartResult,
+    ReadFailures,
+    SealedPart,
+    find_read_failures,
+    find_sealed_part,
+    measure_samples,
+    write_parts,
 )
-from slipstream_cache.publish import (
-    build_lock,
-    claim_directory,
-    discard,
-    publish_file,
-    read_sealed_part,
-    remove_leftovers,
-    seal_part,
-    temporary_path,
-)
-from slipstream_cache.sample_stream import CHUNK_SAMPLES, ReadResult, stream_samples
+from slipstream_cache.part_plan import PartRange, split_samples
+from slipstream_cache.publish import build_lock, claim_directory, publish_file, remove_leftovers
 from slipstream_cache.source import Source, StorageOptions, Transcode
-from slipstream_cache.writers import PartWriter
 
 _logger = logging.getLogger(__name__)
 
-_CHUNKS_PER_WORKER: Final = 2
-_MAX_WORKERS: Final = 32
-_NAMED_SAMPLES: Final = 20
-
-_Problems = list[dict[str, Any]]
+_MAX_THREADS: Final = 32
+_TASK_THREADS: Final = 4
+_PLAN: Final = "samples_per_part"
 
 
 def build(
@@ -67,6 +59,7 @@ def build(
     transcode: Transcode | None = None,
     num_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    executor: Executor | None = None,
 ) -> SampleCache:
     """Store all samples of a source in a cache, or open it if that was done before.
 
@@ -81,9 +74,15 @@ def build(
     transcode : Transcode, optional
         Stores images that are not plain JPEGs. It is called from several threads.
     num_workers : int, optional
-        Threads that read; by default two for each processor that this process may use.
+        Threads that read; by default two for each processor that this process may use. With an
+        executor, the threads of each of its tasks; by default 4.
     progress : callable, optional
         Called as ``progress(samples done, samples in all)`` from this thread.
+    executor : concurrent.futures.Executor, optional
+        Where the parts are written, one task each: processes
+        (``concurrent.futures.ProcessPoolExecutor``), or several machines that share the directory
+        (``dask.distributed.Client(...).get_executor()``, ``mpi4py.futures.MPIPoolExecutor``). The
+        source and the transcode must be picklable. By default threads of this process.
 
     Returns
     -------
@@ -102,12 +101,16 @@ def build(
         The directory holds something else; nothing in it was changed.
     CacheWriteError
         No space, no permission, or a read-only file system. Sealed parts are kept.
+    BuildWorkerError
+        A worker of the executor died, or cannot get the source. Sealed parts are kept.
 
     Notes
     -----
     Images that are damaged or unreadable are stored as they are, flagged (``Condition``), and
-    reported in one warning of this module's logger. Several processes may build one cache at the
-    same time, and an interrupted build goes on after its last sealed part.
+    reported in one warning of this module's logger. Several processes on several machines may build
+    one cache at the same time: they share the work where they see one another's files. An
+    interrupted build goes on with the parts that are not sealed. To plan the parts, the samples
+    whose sizes are measured (at most 64) are read once more.
     """
     key = cache_key(source.fingerprint(), options)
     directory = Path(cache_dir).absolute()
@@ -116,11 +119,14 @@ def build(
         return cache
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers is {num_workers}; expected at least 1")
-    run = _Build(source, directory, key, options, transcode, progress)
+    default = min(_MAX_THREADS, 2 * _usable_processors()) if executor is None else _TASK_THREADS
+    fields = select_fields(source.field_types, options.fields)
+    validate_fields(fields)
+    job = BuildJob(source, directory, fields, options, transcode, num_workers or default)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with build_lock(directory):
-            return run.run(num_workers or min(_MAX_WORKERS, 2 * _usable_processors()))
+            return _Build(job, key, progress).run(executor)
     except CacheError:
         raise
     except OSError as error:
@@ -134,200 +140,123 @@ class _Build:
     """One run of a build."""
 
     def __init__(
-        self,
-        source: Source,
-        cache_dir: Path,
-        key: str,
-        options: StorageOptions,
-        transcode: Transcode | None,
-        progress: Callable[[int, int], None] | None,
+        self, job: BuildJob, key: str, progress: Callable[[int, int], None] | None
     ) -> None:
-        self._source, self._cache_dir, self._key = source, cache_dir, key
-        self._options, self._progress = options, progress
-        self._fields = select_fields(source.field_types, options.fields)
-        validate_fields(self._fields)
-        self._encoder = SampleEncoder(source, self._fields, options, transcode)
-        self._num_samples = len(source)
-        self._problems: _Problems = []
+        self._job, self._key, self._progress = job, key, progress
+        self._num_samples, self._num_done = len(job.source), 0
 
-    def run(self, num_workers: int) -> SampleCache:
+    def run(self, executor: Executor | None) -> SampleCache:
         """Write what is missing, publish, and open."""
-        cache = _open_published(self._cache_dir, self._key)
+        cache_dir = self._job.cache_dir
+        cache = _open_published(cache_dir, self._key)
         if cache is not None:
-            remove_leftovers(self._cache_dir)
+            remove_leftovers(cache_dir)
             return cache
-        journal = {
-            "key": self._key,
-            "num_samples": self._num_samples,
-            "fields": fields_to_json(self._fields),
-        }
-        claim_directory(self._cache_dir, journal)
         try:
-            pool = ThreadPoolExecutor(num_workers, "slipstream-build")
-            try:
-                parts = self._write_parts(pool, _CHUNKS_PER_WORKER * num_workers)
-            finally:
-                pool.shutdown(cancel_futures=True)
-            self._publish(parts)
+            parts = self._plan()
+            self._publish(self._sealed(parts, executor))
         except OSError:
             # Another builder that shares no lock with us may have published, and cleaned up.
-            cache = _open_published(self._cache_dir, self._key)
+            cache = _open_published(cache_dir, self._key)
             if cache is None:
                 raise
             return cache
-        return SampleCache.open(self._cache_dir)
+        return SampleCache.open(cache_dir)
 
-    def _write_parts(self, pool: ThreadPoolExecutor, chunks_ahead: int) -> list[PartInfo]:
-        parts: list[PartInfo] = []
-        first = 0
-        position = -1
-        samples: Iterator[tuple[int, ReadResult]] = iter(())
-        while first < self._num_samples:
-            directory = self._cache_dir / part_name(len(parts))
-            part = self._sealed_part(directory, first)
-            if part is None:
-                if position != first:
-                    samples = stream_samples(self._source, self._encoder, pool, first, chunks_ahead)
-                part, position = self._write_part(directory, first, samples)
-            parts.append(part)
-            first += part.num_samples
-            self._report(first)
-        return parts
-
-    def _sealed_part(self, directory: Path, first: int) -> PartInfo | None:
-        """The part if somebody sealed it already; a broken one is removed."""
-        sealed = read_sealed_part(directory, self._fields)
-        if sealed is None or sealed[0].first_sample != first or sealed[0].num_samples == 0:
-            if directory.exists():
-                _logger.warning("%s is not whole: it is built again", directory)
-                discard(directory)
-            return None
-        part, problems = sealed
-        self._problems += problems
-        return part
-
-    def _write_part(
-        self, directory: Path, first: int, samples: Iterator[tuple[int, ReadResult]]
-    ) -> tuple[PartInfo, int]:
-        """Write and seal the part that begins at ``first``; also the next sample to be read."""
-        temporary = temporary_path(directory)
-        temporary.mkdir()
-        try:
-            writer = PartWriter(temporary, self._fields)
-            try:
-                problems = self._fill(writer, first, samples)
-                files = writer.finish()
-            finally:
-                writer.abandon()
-            part = PartInfo(directory.name, first, writer.num_samples, files, self._count(problems))
-            sealed = seal_part(temporary, part, problems)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        position = first + writer.num_samples
-        if sealed is None:
-            shutil.rmtree(temporary, ignore_errors=True)
-            theirs = self._sealed_part(directory, first)
-            if theirs is None:
-                raise CacheExistsError(f"{directory} appeared during the build and is not ours")
-            return theirs, position
-        self._problems += problems
-        return sealed, position
-
-    def _fill(
-        self, writer: PartWriter, first: int, samples: Iterator[tuple[int, ReadResult]]
-    ) -> _Problems:
-        problems: _Problems = []
-        for sample_id, result in samples:
-            if isinstance(result, OSError):
-                raise self._read_failure(sample_id, result, samples) from result
-            writer.add(result)
-            problems += self._problems_of(sample_id, result)
-            if (
-                writer.num_samples >= layout.MAX_PART_SAMPLES
-                or writer.num_bytes >= layout.MAX_PART_BYTES
-            ):
-                break
-            if writer.num_samples % CHUNK_SAMPLES == 0:
-                self._report(first + writer.num_samples)
-        return problems
-
-    def _read_failure(
-        self, sample_id: int, error: OSError, samples: Iterator[tuple[int, ReadResult]]
-    ) -> SourceReadError:
-        """Try all the remaining samples, so that one error names all that fail."""
-        failed = [(sample_id, error)]
-        num_failed = 1
-        for other_id, result in samples:
-            if isinstance(result, OSError):
-                num_failed += 1
-                if len(failed) < _NAMED_SAMPLES:
-                    failed.append((other_id, result))
-            self._report(other_id)
-        lines = [f"  {i}: {self._source.describe(i)}: {e}" for i, e in failed]
-        if num_failed > len(failed):
-            lines.append(f"  ... and {num_failed - len(failed)} more")
-        text = "\n".join(lines)
-        return SourceReadError(
-            f"{num_failed} of {self._num_samples} samples of {self._source.uri} cannot be read; "
-            f"repair or remove them and build again:\n{text}",
-            [i for i, _ in failed],
-        )
-
-    def _problems_of(self, sample_id: int, sample: list[Encoded]) -> _Problems:
-        return [
-            {
-                "sample": sample_id,
-                "field": name,
-                "condition": Condition(value.image.condition).name,
-                "problem": value.image.problem or "",
-            }
-            for name, value in zip(self._fields, sample, strict=True)
-            if isinstance(value, EncodedImage) and value.image.condition != Condition.SOUND
-        ]
-
-    def _count(self, problems: _Problems) -> dict[str, ImageCounts]:
-        found = [(problem["field"], problem["condition"]) for problem in problems]
-        return {
-            name: ImageCounts(
-                found.count((name, Condition.DAMAGED.name)),
-                found.count((name, Condition.UNREADABLE.name)),
-            )
-            for name, spec in self._fields.items()
-            if spec.kind == "image"
+    def _plan(self) -> list[PartRange]:
+        """The parts, as whoever began the build has fixed them."""
+        identity = {
+            "key": self._key,
+            "num_samples": self._num_samples,
+            "fields": fields_to_json(self._job.fields),
         }
+        journal = claim_directory(self._job.cache_dir, identity, self._new_plan)
+        samples_per_part = journal.get(_PLAN)
+        if type(samples_per_part) is not int or samples_per_part < 1:
+            raise ManifestError(
+                f"the journal in {self._job.cache_dir} has {_PLAN} {samples_per_part!r}; delete "
+                "the directory and build again"
+            )
+        return split_samples(self._num_samples, samples_per_part)
 
-    def _publish(self, parts: list[PartInfo]) -> None:
-        source = self._source
+    def _new_plan(self) -> dict[str, int]:
+        samples_per_part = measure_samples(self._job)
+        if samples_per_part is None:
+            self._raise_unless_readable([find_read_failures(self._job, self._report)])
+            raise SourceReadError(
+                f"samples of {self._job.source.uri} could not be read the first time, but now they "
+                "can: build again"
+            )
+        return {_PLAN: samples_per_part}
+
+    def _sealed(self, parts: list[PartRange], executor: Executor | None) -> list[SealedPart]:
+        """All parts in their order, after writing those that are missing."""
+        sealed = {part: find_sealed_part(self._job, part) for part in parts}
+        missing = [part for part, found in sealed.items() if found is None]
+        self._report(self._num_samples - sum(part.num_samples for part in missing))
+        results: list[PartResult]
+        if not missing:
+            results = []
+        elif executor is None:
+            results = write_parts(self._job, missing, self._report)
+        else:
+            results = write_parts_on(executor, self._job, missing, self._report)
+        self._raise_unless_readable(results)
+        found = [*sealed.values(), *results]
+        records = [part for part in found if isinstance(part, SealedPart)]
+        return sorted(records, key=lambda part: part.info.first_sample)
+
+    def _raise_unless_readable(self, results: list[PartResult]) -> None:
+        """Raise one error for all samples that could not be read."""
+        failures = [found for found in results if isinstance(found, ReadFailures) and found.named]
+        if not failures:
+            return
+        source = self._job.source
+        num_failed = sum(failure.num_failed for failure in failures)
+        named = sorted(entry for failure in failures for entry in failure.named)[:NAMED_SAMPLES]
+        lines = [f"  {i}: {source.describe(i)}: {error}" for i, error in named]
+        if num_failed > len(named):
+            lines.append(f"  ... and {num_failed - len(named)} more")
+        text = "\n".join(lines)
+        raise SourceReadError(
+            f"{num_failed} of {self._num_samples} samples of {source.uri} cannot be read; "
+            f"repair or remove them and build again:\n{text}",
+            [i for i, _ in named],
+        ) from failures[0].cause
+
+    def _publish(self, parts: list[SealedPart]) -> None:
+        source = self._job.source
         manifest = Manifest(
             key=self._key,
             num_samples=self._num_samples,
             source=SourceInfo(source.uri, source.kind, source.fingerprint()),
-            options=self._options,
-            fields=self._fields,
-            parts=tuple(parts),
+            options=self._job.options,
+            fields=self._job.fields,
+            parts=tuple(part.info for part in parts),
         )
-        publish_file(self._cache_dir / MANIFEST_NAME, manifest.to_json())
-        remove_leftovers(self._cache_dir)
-        if self._problems:
-            named = self._problems[:_NAMED_SAMPLES]
+        publish_file(self._job.cache_dir / MANIFEST_NAME, manifest.to_json())
+        remove_leftovers(self._job.cache_dir)
+        problems = [problem for part in parts for problem in part.problems]
+        if problems:
+            named = problems[:NAMED_SAMPLES]
             lines = [
                 f"  {p['sample']}: {source.describe(p['sample'])}: {p['field']} "
                 f"{p['condition'].lower()}: {p['problem']}"
                 for p in named
             ]
-            if len(self._problems) > len(named):
-                lines.append(f"  ... and {len(self._problems) - len(named)} more")
+            if len(problems) > len(named):
+                lines.append(f"  ... and {len(problems) - len(named)} more")
             _logger.warning(
                 "%d images of %s are damaged or unreadable; they are stored as they are:\n%s",
-                len(self._problems),
+                len(problems),
                 source.uri,
                 "\n".join(lines),
             )
 
-    def _report(self, num_done: int) -> None:
+    def _report(self, num_new: int) -> None:
+        self._num_done += num_new
         if self._progress is not None:
-            self._progress(num_done, self._num_samples)
+            self._progress(self._num_done, self._num_samples)
 
 
 def _open_published(cache_dir: Path, key: str) -> SampleCache | None:

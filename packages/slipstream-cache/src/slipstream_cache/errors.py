@@ -16,6 +16,7 @@
     ├── DerivedNotFoundError    LookupError         no usable derived field
     ├── SampleIdError           IndexError          a sample id out of range
     ├── SourceReadError         OSError             samples that the source could not read
+    ├── BuildWorkerError        RuntimeError        a worker of an executor died or cannot work
     └── UnsupportedImageError   ValueError          an image that needs a transcode
 
 Each one also is the builtin in the second column, so callers need no import to catch it.
@@ -85,6 +86,10 @@ class SourceReadError(CacheError, OSError):
         super().__init__(message)
         self.sample_ids = list(sample_ids)
         """Ids of the first samples that failed, in order."""
+
+
+class BuildWorkerError(CacheError, RuntimeError):
+    """A worker of the build's executor died, or cannot be given its work."""
 
 
 class UnsupportedImageError(CacheError, ValueError):

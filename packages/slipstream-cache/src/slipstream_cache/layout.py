@@ -17,10 +17,13 @@ MANIFEST_NAME: Final = "manifest.json"
 PART_MANIFEST_NAME: Final = "part.json"
 
 MAX_PART_SAMPLES: Final = 65_536
-"""A part is closed when it holds this many samples."""
+"""No part that is built holds more samples."""
+
+MIN_PART_BYTES: Final = 1 << 26
+"""Parts are not made smaller than about this (64 MiB) to have more of them."""
 
 MAX_PART_BYTES: Final = 1 << 30
-"""A part is closed when its payload files together have reached this many bytes."""
+"""About the most bytes that the values of a part have together."""
 
 PAYLOAD_PADDING_BYTES: Final = 64
 """Zero bytes after the last payload of an image file: vector kernels may read past its end."""

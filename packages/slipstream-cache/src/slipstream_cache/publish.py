@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,8 @@ from slipstream_cache.source import FieldSpec
 _logger = logging.getLogger(__name__)
 
 JOURNAL_NAME: Final = "build.json"
-_LEFTOVER: Final = re.compile(r"(part-\d{5,}|manifest\.json|build\.json)\.[0-9a-f]{12}")
+JOB_NAME: Final = "build.job"
+_LEFTOVER: Final = re.compile(r"(part-\d{5,}|manifest\.json|build\.json|build\.job)\.[0-9a-f]{12}")
 
 
 @contextmanager
@@ -60,24 +61,35 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}")
 
 
-def claim_directory(cache_dir: Path, journal: Mapping[str, Any]) -> None:
+def claim_directory(
+    cache_dir: Path, identity: Mapping[str, Any], plan: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
     """Make the directory and mark it as ours by a journal, or find that journal in it.
 
     Parameters
     ----------
     cache_dir : Path
         The cache's directory. Missing parents are made.
-    journal : Mapping
-        What the build's bytes depend on, as JSON values.
+    identity : Mapping
+        What is built, as JSON values.
+    plan : callable
+        Returns how it is built, as JSON values; called only where there is no journal yet.
+
+    Returns
+    -------
+    dict
+        The journal, with the plan of whoever was first.
 
     Raises
     ------
     CacheExistsError
         It holds the journal of another build, or other files and no journal.
+    FileNotFoundError
+        Another builder has published the cache and removed its journal.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
     path = cache_dir / JOURNAL_NAME
-    journal = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **journal}
+    identity = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **identity}
     if not path.exists():
         foreign = [entry for entry in os.listdir(cache_dir) if not _LEFTOVER.fullmatch(entry)]
         if foreign and not path.exists() and not (cache_dir / MANIFEST_NAME).exists():
@@ -85,19 +97,16 @@ def claim_directory(cache_dir: Path, journal: Mapping[str, Any]) -> None:
                 f"{cache_dir} holds other files ({', '.join(sorted(foreign)[:3])}...) and no "
                 "journal of a build; nothing was changed: choose an empty or new directory"
             )
-        publish_file(path, json_text(journal))
-    try:
-        found = parse_json_object(path.read_text(encoding="utf-8"), path)
-    except FileNotFoundError:
-        return  # another builder has published the cache and removed its journal
-    if found != json.loads(json.dumps(journal)):
-        changed = sorted(
-            name for name in {*found, *journal} if found.get(name) != journal.get(name)
-        )
+        publish_file(path, json_text({**identity, **plan()}))
+    found = parse_json_object(path.read_text(encoding="utf-8"), path)
+    expected = json.loads(json.dumps(identity))
+    changed = sorted(name for name in expected if found.get(name) != expected[name])
+    if changed:
         raise CacheExistsError(
             f"{cache_dir} holds an unfinished build of something else ({', '.join(changed)} "
             "differ); nothing was changed: choose another directory, or delete this one"
         )
+    return found
 
 
 def publish_file(path: Path, text: str) -> None:
@@ -175,6 +184,25 @@ def discard(directory: Path) -> None:
     with suppress(FileNotFoundError):
         directory.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def discard_broken_part(directory: Path, fields: Mapping[str, FieldSpec]) -> None:
+    """Remove a part that is not whole, unless somebody has just put a whole one there."""
+    doomed = temporary_path(directory)
+    try:
+        directory.rename(doomed)
+    except FileNotFoundError:
+        return
+    if read_sealed_part(doomed, fields) is not None:
+        with suppress(OSError):  # a third builder has sealed the part once more
+            doomed.rename(directory)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def names_in_progress(cache_dir: Path) -> set[str]:
+    """Names of the parts that somebody is writing, or was when he was killed."""
+    found = map(_LEFTOVER.fullmatch, os.listdir(cache_dir))
+    return {match[1] for match in found if match}
 
 
 def remove_leftovers(cache_dir: Path) -> None:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from slipstream_cache.encoding import Encoded, SampleEncoder
+from slipstream_cache.part_plan import PartRange
 from slipstream_cache.source import Source
 
-CHUNK_SAMPLES: Final = 8
-"""Samples that a thread reads at a time."""
+_CHUNKS_IN_PART: Final = 256
+_MAX_CHUNK_SAMPLES: Final = 64
 
 ReadResult: TypeAlias = "list[Encoded] | OSError"
 """A sample's encoded values, or why the source could not read it."""
 
 
-def stream_samples(
+class Chunk(NamedTuple):
+    """Consecutive samples of one part."""
+
+    part: PartRange
+    first_sample: int
+    results: list[ReadResult]
+
+
+def stream_chunks(
     source: Source,
     encoder: SampleEncoder,
     pool: ThreadPoolExecutor,
-    first: int,
+    parts: Iterable[PartRange],
     chunks_ahead: int,
-) -> Iterator[tuple[int, ReadResult]]:
-    """Yield (sample id, result) from sample ``first`` to the last.
+) -> Iterator[Chunk]:
+    """Yield the samples of ``parts``, chunk by chunk.
 
     Parameters
     ----------
@@ -34,41 +43,49 @@ def stream_samples(
         Encodes what was read.
     pool : ThreadPoolExecutor
         Does both.
-    first : int
-        Sample to begin with.
+    parts : iterable of PartRange
+        What to read; taken one by one, shortly before its first sample is read.
     chunks_ahead : int
-        Chunks of ``CHUNK_SAMPLES`` that are read or ready at a time: the bound on memory.
+        Chunks that are read or ready at a time. A chunk is 1/256 of a part and at most 64 samples:
+        that bounds the memory.
 
     Raises
     ------
     FieldTypeError, UnsupportedImageError
-        From the encoder, at the turn of the sample that it concerns.
+        From the encoder, at the turn of the chunk that it concerns.
     """
 
-    def read_chunk(start: int) -> list[ReadResult]:
-        results: list[ReadResult] = []
-        for sample_id in range(start, min(start + CHUNK_SAMPLES, num_samples)):
-            try:
-                sample = source[sample_id]
-            except OSError as error:
-                results.append(error)
-            else:
-                results.append(encoder.encode(sample_id, sample))
-        return results
+    def read_chunk(samples: range) -> list[ReadResult]:
+        return [read_sample(source, encoder, sample_id) for sample_id in samples]
 
-    num_samples = len(source)
-    starts = iter(range(first, num_samples, CHUNK_SAMPLES))
-    pending: deque[tuple[int, Future[list[ReadResult]]]] = deque()
+    chunks = _chunks_of(parts)
+    pending: deque[tuple[PartRange, int, Future[list[ReadResult]]]] = deque()
     try:
         while True:
-            for start in starts:
-                pending.append((start, pool.submit(read_chunk, start)))
+            for part, samples in chunks:
+                pending.append((part, samples.start, pool.submit(read_chunk, samples)))
                 if len(pending) >= chunks_ahead:
                     break
             if not pending:
                 return
-            start, future = pending.popleft()
-            yield from enumerate(future.result(), start)
+            part, first, future = pending.popleft()
+            yield Chunk(part, first, future.result())
     finally:
-        for _, future in pending:
+        for _, _, future in pending:
             future.cancel()
+
+
+def read_sample(source: Source, encoder: SampleEncoder, sample_id: int) -> ReadResult:
+    """Read and encode one sample; a read error is returned, others are raised."""
+    try:
+        sample = source[sample_id]
+    except OSError as error:
+        return error
+    return encoder.encode(sample_id, sample)
+
+
+def _chunks_of(parts: Iterable[PartRange]) -> Iterator[tuple[PartRange, range]]:
+    for part in parts:
+        step = min(_MAX_CHUNK_SAMPLES, -(-part.num_samples // _CHUNKS_IN_PART))
+        for start in range(part.first_sample, part.end, step):
+            yield part, range(start, min(start + step, part.end))

@@ -18,7 +18,8 @@ from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE, PAYLOAD_PADDING_BYTES
 from slipstream_cache.manifest import FileInfo
 from slipstream_cache.source import FieldSpec
 
-_BUFFER_BYTES: Final = 1 << 20
+_BUFFER_BYTES: Final = 1 << 15  # larger values are written without a copy
+_READ_BYTES: Final = 1 << 20
 _IMAGE_ROW: Final = struct.Struct("<QIIIBBBBQ")  # IMAGE_SAMPLE_DTYPE
 _LONGEST_COUNT: Final = 10**19  # digits that the .npy header leaves room for
 
@@ -222,7 +223,7 @@ def write_npy(path: Path, rows: np.ndarray[Any, Any]) -> dict[str, FileInfo]:
 def hash_file(path: Path) -> str:
     """Return the xxh3_64 of a file, 16 hexadecimal characters."""
     digest = xxhash.xxh3_64()
-    buffer = memoryview(bytearray(_BUFFER_BYTES))
+    buffer = memoryview(bytearray(_READ_BYTES))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])

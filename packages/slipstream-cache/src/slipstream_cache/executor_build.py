@@ -1,0 +1,110 @@
+"""Writes the parts of a cache on the workers of an executor: processes, dask, MPI.
+
+The job is pickled once into the cache's directory, which all workers share, and each worker process
+loads it once: the task of a part is a few hundred bytes, and so is its result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Executor, as_completed, wait
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from slipstream_cache.errors import BuildWorkerError
+from slipstream_cache.part_builder import (
+    BuildJob,
+    PartResult,
+    ReadFailures,
+    find_sealed_part,
+    write_parts,
+)
+from slipstream_cache.part_plan import PartRange
+from slipstream_cache.publish import JOB_NAME, temporary_path
+
+
+def write_parts_on(
+    executor: Executor,
+    job: BuildJob,
+    wanted: Sequence[PartRange],
+    report: Callable[[int], None],
+) -> list[PartResult]:
+    """Write and seal parts, one task each; see ``write_parts``.
+
+    Raises
+    ------
+    BuildWorkerError
+        The job cannot be pickled or loaded, or a worker died.
+    """
+    data = _pickled(job)
+    path = temporary_path(job.cache_dir / JOB_NAME)
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        futures = {executor.submit(_write_part, path, digest, part): part for part in wanted}
+        results: list[PartResult] = []
+        try:
+            for future in as_completed(futures):
+                results.append(future.result())
+                report(futures[future].num_samples)
+        except BrokenExecutor as error:
+            sealed = sum(find_sealed_part(job, part) is not None for part in wanted)
+            raise BuildWorkerError(
+                f"a worker of {type(executor).__name__} died while building {job.cache_dir} "
+                f"({error}): killed for lack of memory, perhaps; {sealed} of {len(wanted)} parts "
+                "are complete and the next build goes on after them"
+            ) from error
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+    finally:
+        path.unlink(missing_ok=True)
+    return results
+
+
+def _pickled(job: BuildJob) -> bytes:
+    try:
+        return pickle.dumps(job, protocol=pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise BuildWorkerError(
+            f"the source {type(job.source).__name__} or the transcode cannot be sent to workers, "
+            f"as it cannot be pickled: {error}; build without an executor, or make it picklable "
+            "(classes and functions at the top of a module, no open files)"
+        ) from error
+
+
+def _write_part(path: Path, digest: str, part: PartRange) -> PartResult:
+    """Write one part; runs in a worker."""
+    (result,) = write_parts(_load_job(path, digest), [part], lambda _: None)
+    # not every error can be pickled
+    return replace(result, cause=None) if isinstance(result, ReadFailures) else result
+
+
+@lru_cache(maxsize=1)
+def _load_job(path: Path, digest: str) -> BuildJob:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BuildWorkerError(
+            f"a worker does not see {path}: the directory of the cache must be one that all "
+            "workers share, under the same path"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise BuildWorkerError(f"{path} is not the job that the build has written")
+    try:
+        job = pickle.loads(data)  # noqa: S301  (its hash came with the task)
+    except (AttributeError, ImportError) as error:
+        raise BuildWorkerError(
+            f"a worker cannot load the source: {error}; it must be able to import the modules "
+            "that the source and the transcode are from"
+        ) from error
+    assert isinstance(job, BuildJob)
+    return job
