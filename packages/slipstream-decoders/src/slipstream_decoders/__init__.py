@@ -18,6 +18,7 @@ __all__ = [
     "BufferPool",
     "CorruptImageError",
     "DecodeCenterCrop",
+    "DecodeDirectRandomResizedCrop",
     "DecodeError",
     "DecodeOnly",
     "DecodeRandomResizedCrop",
@@ -36,6 +37,8 @@ __all__ = [
     "crop_images",
     "decode_images",
     "default_num_threads",
+    "direct_random_resized_boxes",
+    "estimate_rejection_fallback_rate",
     "find_turbojpeg",
     "named_stages",
     "random_resized_boxes",
@@ -57,6 +60,8 @@ if TYPE_CHECKING:
     from slipstream_decoders.boxes import (
         Boxes,
         center_boxes,
+        direct_random_resized_boxes,
+        estimate_rejection_fallback_rate,
         random_resized_boxes,
         resize_center_boxes,
         whole_image_boxes,
@@ -95,6 +100,9 @@ if TYPE_CHECKING:
     from slipstream_decoders.stages.decode_only import (
         DecodeOnly,
     )
+    from slipstream_decoders.stages.direct_random_resized import (
+        DecodeDirectRandomResizedCrop,
+    )
     from slipstream_decoders.stages.normalize import (
         IMAGENET_MEAN,
         IMAGENET_STD,
@@ -128,6 +136,7 @@ else:
         "CorruptImageError": "errors",
         "DecodeCenterCrop": "stages.center_crop",
         "DecodeError": "errors",
+        "DecodeDirectRandomResizedCrop": "stages.direct_random_resized",
         "DecodeOnly": "stages.decode_only",
         "DecodeRandomResizedCrop": "stages.random_resized",
         "DecodeResizeCrop": "stages.resize_crop",
@@ -147,6 +156,8 @@ else:
         "crop_images": "decode",
         "decode_images": "decode",
         "default_num_threads": "threads",
+        "direct_random_resized_boxes": "boxes",
+        "estimate_rejection_fallback_rate": "boxes",
         "find_turbojpeg": "_turbojpeg.library",
         "named_stages": "stages.base",
         "random_resized_boxes": "boxes",

@@ -1,12 +1,13 @@
 """The pipeline stages of this package. Only this folder imports torch.
 
-base             Stage, and how the stages of a pipeline are named and run
-crop             what all decode-and-crop stages share
-decode_only      DecodeOnly: whole images
-center_crop      DecodeCenterCrop
-resize_crop      DecodeResizeCrop
-random_resized   DecodeRandomResizedCrop
-to_torch_image   ToTorchImage
-normalize        Normalize, IMAGENET_MEAN, IMAGENET_STD
-views            NamedCopies, MultiCropPipeline
+base                   Stage, and how the stages of a pipeline are named and run
+crop                   what all decode-and-crop stages share
+decode_only            DecodeOnly: whole images
+center_crop            DecodeCenterCrop
+resize_crop            DecodeResizeCrop
+random_resized         DecodeRandomResizedCrop
+direct_random_resized  DecodeDirectRandomResizedCrop
+to_torch_image         ToTorchImage
+normalize              Normalize, IMAGENET_MEAN, IMAGENET_STD
+views                  NamedCopies, MultiCropPipeline
 """

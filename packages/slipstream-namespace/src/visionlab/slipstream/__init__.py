@@ -18,10 +18,12 @@ __all__ = [
     "BatchContext",
     "CenterCrop",
     "DecodeCenterCrop",
+    "DecodeDirectRandomResizedCrop",
     "DecodeOnly",
     "DecodeRandomResizedCrop",
     "DecodeResizeCrop",
     "Decoder",
+    "DirectRandomResizedCrop",
     "FieldSpec",
     "MultiCropPipeline",
     "NamedCopies",
@@ -37,6 +39,7 @@ __all__ = [
     "ToTorchImage",
     "ValueIndex",
     "build",
+    "estimate_rejection_fallback_rate",
     "write_index",
 ]
 
@@ -54,22 +57,26 @@ _LAYER_OF = {
     "BatchContext": "slipstream_decoders",
     "CenterCrop": "slipstream_decoders",
     "DecodeCenterCrop": "slipstream_decoders",
+    "DecodeDirectRandomResizedCrop": "slipstream_decoders",
     "DecodeOnly": "slipstream_decoders",
     "DecodeRandomResizedCrop": "slipstream_decoders",
     "DecodeResizeCrop": "slipstream_decoders",
     "Decoder": "slipstream_decoders",
+    "DirectRandomResizedCrop": "slipstream_decoders",
     "MultiCropPipeline": "slipstream_decoders",
     "NamedCopies": "slipstream_decoders",
     "Normalize": "slipstream_decoders",
     "RandomResizedCrop": "slipstream_decoders",
     "Stage": "slipstream_decoders",
     "ToTorchImage": "slipstream_decoders",
+    "estimate_rejection_fallback_rate": "slipstream_decoders",
     "SlipstreamDataset": "slipstream_loader",
     "SlipstreamLoader": "slipstream_loader",
 }
 _RENAMED = {  # names of earlier versions -> their names in the layers
     "CenterCrop": "DecodeCenterCrop",
     "Decoder": "DecodeOnly",
+    "DirectRandomResizedCrop": "DecodeDirectRandomResizedCrop",
     "OptimizedCache": "SampleCache",
     "RandomResizedCrop": "DecodeRandomResizedCrop",
 }
@@ -90,6 +97,7 @@ if TYPE_CHECKING:
         IMAGENET_STD,
         BatchContext,
         DecodeCenterCrop,
+        DecodeDirectRandomResizedCrop,
         DecodeOnly,
         DecodeRandomResizedCrop,
         DecodeResizeCrop,
@@ -98,8 +106,10 @@ if TYPE_CHECKING:
         Normalize,
         Stage,
         ToTorchImage,
+        estimate_rejection_fallback_rate,
     )
     from slipstream_decoders import DecodeCenterCrop as CenterCrop
+    from slipstream_decoders import DecodeDirectRandomResizedCrop as DirectRandomResizedCrop
     from slipstream_decoders import DecodeOnly as Decoder
     from slipstream_decoders import DecodeRandomResizedCrop as RandomResizedCrop
     from slipstream_loader import (

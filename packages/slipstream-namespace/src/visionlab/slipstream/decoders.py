@@ -6,4 +6,5 @@ _layers.require("slipstream_decoders")
 from slipstream_decoders import *
 from visionlab.slipstream import CenterCrop as CenterCrop
 from visionlab.slipstream import Decoder as Decoder
+from visionlab.slipstream import DirectRandomResizedCrop as DirectRandomResizedCrop
 from visionlab.slipstream import RandomResizedCrop as RandomResizedCrop
