@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from slipstream_loader.prefetch import PrefetchIterator
+from slipstream_loader.telemetry import Telemetry
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.timeout(60)
 def _iterator(
     make: Callable[[int], int], num_batches: int, ahead: int = 3
 ) -> PrefetchIterator[int]:
-    return PrefetchIterator(make, num_batches, ahead, lambda seconds: None)
+    return PrefetchIterator(make, num_batches, ahead, Telemetry())
 
 
 def _batch_threads() -> list[threading.Thread]:

@@ -10,12 +10,19 @@ from __future__ import annotations
 import ctypes
 import queue
 import weakref
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _ALIGNMENT = 64
+
+
+class Buffers(Protocol):
+    """Where the memory of batches comes from."""
+
+    def lend(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """An uninitialised C-contiguous array that belongs to the caller."""
 
 
 class BufferPool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders import rng
-from slipstream_decoders.buffers import BufferPool
+from slipstream_decoders.buffers import BufferPool, Buffers
 from slipstream_decoders.threads import KernelThreads, kernel_threads
 
 
@@ -28,7 +28,9 @@ class BatchContext:
     """Name of the view that is being made; empty outside of a multi-view pipeline."""
     stage: str = ""
     """Name of the stage within its pipeline."""
-    buffers: BufferPool = field(default_factory=lambda: BufferPool(0))
+    buffers: Buffers = field(default_factory=lambda: BufferPool(0))
+    failures: dict[int, str] | None = None
+    """Row -> why its image could not be decoded; the image is then zero. None: raise instead."""
     num_threads: int | None = None
     """Threads for kernels; None: as many as the process may use."""
 
@@ -46,6 +48,14 @@ class BatchContext:
     def sample_occurrences(self) -> NDArray[np.int64]:
         """``occurrences`` with the default filled in, shape (B,)."""
         return self.occurrences if self.occurrences.size else np.zeros_like(self.sample_ids)
+
+    def rows(self, chosen: NDArray[np.bool_]) -> BatchContext:
+        """The context of some of the samples."""
+        return replace(
+            self,
+            sample_ids=self.sample_ids[chosen],
+            occurrences=self.sample_occurrences[chosen],
+        )
 
     def in_view(self, view: str) -> BatchContext:
         """The same batch under another view name."""

@@ -16,7 +16,7 @@ from slipstream_decoders.boxes.orientation import display, is_transposed, stored
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import MAX_PIXELS, CropJob, Engine, Quality
 from slipstream_decoders.engines.choose import EngineName, jpeg_engines, stored_engine
-from slipstream_decoders.status import DecodeStatus, raise_for_status
+from slipstream_decoders.status import DecodeStatus, failed_rows, raise_for_status
 
 
 def crop_images(
@@ -53,7 +53,7 @@ def crop_images(
     Raises
     ------
     CorruptImageError, UnsupportedImageError
-        With the ids of all samples that failed.
+        With the ids of all samples that failed, unless the context notes failures.
     """
     engines = jpeg_engines(engine)
     if apply_orientation:
@@ -73,7 +73,8 @@ def crop_images(
 
     context.threads.run(crop_upright, upright.size)
     context.threads.run(crop_turned, turned.size)
-    raise_for_status(job.statuses, context.sample_ids, job.reasons)
+    for row in _settled(job.statuses, context, job.reasons):
+        out[row] = 0
     return out
 
 
@@ -113,8 +114,23 @@ def decode_images(
                 images[row] = np.ascontiguousarray(display(pixels, orientation))
 
     context.threads.run(decode, len(batch))
-    raise_for_status(statuses, context.sample_ids, reasons)
+    for row in _settled(statuses, context, reasons):
+        is_sized = statuses[row] not in (DecodeStatus.UNREADABLE, DecodeStatus.UNSUPPORTED)
+        height, width = int(batch.heights[row]), int(batch.widths[row])
+        images[row] = np.zeros((height, width, 3) if is_sized else (1, 1, 3), np.uint8)
     return images
+
+
+def _settled(
+    statuses: NDArray[np.int32], context: BatchContext, reasons: dict[int, str]
+) -> list[int]:
+    """Raise for failed rows, or note and return them, as the context wants it."""
+    if context.failures is None:
+        raise_for_status(statuses, context.sample_ids, reasons)
+        return []
+    failed = failed_rows(statuses, reasons)
+    context.failures.update(failed)
+    return list(failed)
 
 
 def _screened(batch: EncodedBatch, boxes: Boxes | None) -> NDArray[np.int32]:

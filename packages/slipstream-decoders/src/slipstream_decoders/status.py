@@ -40,21 +40,33 @@ _EXPLANATIONS = {
 }
 
 
-def raise_for_status(
-    statuses: NDArray[np.int32],
-    sample_ids: NDArray[np.int64],
-    reasons: dict[int, str],
-) -> None:
-    """Raise if any sample of the batch failed.
+def failed_rows(statuses: NDArray[np.int32], reasons: dict[int, str]) -> dict[int, str]:
+    """Row -> what is wrong with it, for the rows that failed.
 
     Parameters
     ----------
     statuses : ndarray of int32, shape (B,)
         ``DecodeStatus`` of each sample.
-    sample_ids : ndarray of int64, shape (B,)
-        The ids that the message names.
     reasons : dict
         Row -> the decoder's own words, where there are any.
+    """
+    return {
+        row: reasons.get(row) or _EXPLANATIONS[DecodeStatus(int(statuses[row]))]
+        for row in np.flatnonzero(statuses).tolist()
+    }
+
+
+def raise_for_status(
+    statuses: NDArray[np.int32], sample_ids: NDArray[np.int64], reasons: dict[int, str]
+) -> None:
+    """Raise if any sample of the batch failed.
+
+    Parameters
+    ----------
+    statuses, reasons
+        As for ``failed_rows``.
+    sample_ids : ndarray of int64, shape (B,)
+        The ids that the message names.
 
     Raises
     ------
@@ -63,16 +75,16 @@ def raise_for_status(
     CorruptImageError
         Otherwise.
     """
-    failed = np.flatnonzero(statuses)
-    if failed.size == 0:
+    failed = failed_rows(statuses, reasons)
+    if not failed:
         return
-    ids = [int(sample_ids[row]) for row in failed.tolist()]
-    lines = []
-    for row, sample_id in list(zip(failed.tolist(), ids, strict=True))[:_NAMED_IN_MESSAGE]:
-        explanation = reasons.get(row) or _EXPLANATIONS[DecodeStatus(int(statuses[row]))]
-        lines.append(f"sample {sample_id}: {explanation}")
+    ids = sample_ids[list(failed)].tolist()
+    lines = [
+        f"sample {sample_id}: {explanation}"
+        for sample_id, explanation in zip(ids, failed.values(), strict=True)
+    ][:_NAMED_IN_MESSAGE]
     if len(ids) > _NAMED_IN_MESSAGE:
         lines.append(f"... and {len(ids) - _NAMED_IN_MESSAGE} more")
     message = f"cannot decode {len(ids)} of {len(statuses)} samples:\n  " + "\n  ".join(lines)
-    unsupported = bool((statuses[failed] == DecodeStatus.UNSUPPORTED).all())
+    unsupported = bool((statuses[list(failed)] == DecodeStatus.UNSUPPORTED).all())
     raise (UnsupportedImageError if unsupported else CorruptImageError)(message, ids)

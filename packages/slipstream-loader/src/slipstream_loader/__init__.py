@@ -16,12 +16,14 @@ __all__ = [
     "ImageFolderSource",
     "LoaderError",
     "LoaderStats",
+    "QuasiRandom",
     "SampleReadError",
     "SequenceSource",
     "SlipstreamDataset",
     "SlipstreamLoader",
     "SourceError",
     "StageError",
+    "StateError",
     "decode_image",
     "open_source",
     "prepare_cache",
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
         SampleReadError,
         SourceError,
         StageError,
+        StateError,
     )
     from slipstream_loader.loader import SlipstreamLoader
+    from slipstream_loader.order import QuasiRandom
     from slipstream_loader.prepare import prepare_cache
     from slipstream_loader.sources.detect import open_source
     from slipstream_loader.sources.imagefolder import ImageFolderSource
@@ -54,12 +58,14 @@ else:
         "ImageFolderSource": "sources.imagefolder",
         "LoaderError": "errors",
         "LoaderStats": "telemetry",
+        "QuasiRandom": "order",
         "SampleReadError": "errors",
         "SequenceSource": "sources.sequence",
         "SlipstreamDataset": "dataset",
         "SlipstreamLoader": "loader",
         "SourceError": "errors",
         "StageError": "errors",
+        "StateError": "errors",
         "decode_image": "dataset",
         "open_source": "sources.detect",
         "prepare_cache": "prepare",

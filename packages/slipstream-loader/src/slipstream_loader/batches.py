@@ -65,6 +65,11 @@ class BatchMaker:
         self._device = device
         self._telemetry = telemetry
 
+    @property
+    def decoded_fields(self) -> list[str]:
+        """The image fields that a pipeline decodes."""
+        return [name for name in self._cache.image_fields if name in self._pipelines]
+
     def make(self, context: BatchContext) -> Batch:
         """One batch of the context's samples.
 

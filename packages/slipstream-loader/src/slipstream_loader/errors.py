@@ -8,6 +8,7 @@
     ├── SampleReadError (OSError)              one sample of a source cannot be read
     ├── DatasetArgumentError (TypeError)       not exactly one source was given to a data set
     ├── ImageDecodeError (ValueError)          an image is damaged or is no image
+    ├── StateError (ValueError)                a saved state does not fit this loader
     └── StageError                             a stage failed; names the stage, field and samples
 
 Each class is also the builtin in brackets, so callers can catch it without this import. Errors of
@@ -44,6 +45,10 @@ class DatasetArgumentError(LoaderError, TypeError):
 
 class ImageDecodeError(LoaderError, ValueError):
     """The bytes of an image are damaged, or are not an image that can be read."""
+
+
+class StateError(LoaderError, ValueError):
+    """A saved state is of another data set, order or version than this loader's."""
 
 
 class StageError(LoaderError):

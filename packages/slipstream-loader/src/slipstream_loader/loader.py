@@ -1,50 +1,108 @@
-"""``SlipstreamLoader``: the public face. It iterates; others read, decode and build."""
+"""``SlipstreamLoader``: the public face. It iterates; others plan, read, decode and build."""
 
 from __future__ import annotations
 
-import secrets
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from slipstream_cache import SampleCache
-from slipstream_decoders import BatchContext, BufferPool, StageLike
+from slipstream_decoders import BatchContext, StageLike, find_turbojpeg
+from slipstream_decoders.buffers import Buffers
 from slipstream_loader.batches import Batch, BatchMaker
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import LoaderError
-from slipstream_loader.order import OrderName, epoch_order, num_batches
+from slipstream_loader.failures import FailurePolicy, OnError
+from slipstream_loader.order import OrderName, QuasiRandom, checked_order
+from slipstream_loader.plan import EpochPlan, Selection
 from slipstream_loader.prefetch import PrefetchIterator
 from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
+from slipstream_loader.state import LoaderState
 from slipstream_loader.telemetry import LoaderStats, Telemetry
+from slipstream_loader.transfer import (
+    CpuTransfer,
+    CudaTransfer,
+    Delivery,
+    batch_buffers,
+    transfer_to,
+)
+
+PADDING = "_padding"
+"""Name of the mask, bool of shape (B,), of repeats that only make ranks equal; it is there when
+there are several ranks and no batch is dropped."""
 
 
 @dataclass(frozen=True)
 class _Epoch:
     """Makes the batches of one epoch by number. It knows nothing of the loader or its iterators."""
 
-    maker: BatchMaker
-    order: NDArray[np.int64]
-    batch_size: int
+    plan: EpochPlan
+    policy: FailurePolicy
+    transfer: CpuTransfer | CudaTransfer
+    buffers: Buffers
     seed: int
     epoch: int
-    buffers: BufferPool
     num_threads: int | None
+    has_padding: bool
 
-    def make(self, number: int) -> Batch:
-        begin = number * self.batch_size
+    def make(self, number: int) -> Delivery | None:
+        rows = self.plan.batch(number)
         context = BatchContext(
-            sample_ids=self.order[begin : begin + self.batch_size],
+            sample_ids=self.plan.sample_ids[rows],
             seed=self.seed,
             epoch=self.epoch,
+            occurrences=self.plan.occurrences[rows],
             buffers=self.buffers,
             num_threads=self.num_threads,
         )
-        return self.maker.make(context)
+        delivery = self.transfer.prepare(lambda: self.policy.make(context))
+        if delivery.batch is None:
+            return None
+        if self.has_padding:
+            delivery.batch[PADDING] = torch.from_numpy(self.plan.is_padding[rows])
+        return delivery
+
+
+@dataclass
+class _Progress:
+    """How far the consumer is in an epoch; it outlives the iterator."""
+
+    plan: EpochPlan
+    epoch: int
+    num_taken: int = 0
+    """Batches of the plan that ``next()`` has returned."""
+
+    def place(self) -> tuple[int, int]:
+        """(epoch, samples returned over all ranks); after the last batch: (next epoch, 0)."""
+        position = self.plan.position_after(self.num_taken)
+        return (self.epoch, position) if position < self.plan.end else (self.epoch + 1, 0)
+
+
+class BatchIterator(Iterator[Batch]):
+    """The batches of one epoch. It ends its threads when it is exhausted, closed or collected."""
+
+    def __init__(self, epoch: _Epoch, batches_ahead: int, telemetry: Telemetry) -> None:
+        self._transfer = epoch.transfer
+        self._batches = PrefetchIterator(epoch.make, len(epoch.plan), batches_ahead, telemetry)
+        self.progress = _Progress(epoch.plan, epoch.epoch)
+
+    def __next__(self) -> Batch:
+        """The next batch; it belongs to the caller. Raises whatever made it fail."""
+        delivery = next(self._batches)
+        self.progress.num_taken = self._batches.num_taken
+        batch: Batch = self._transfer.receive(delivery)
+        return batch
+
+    def close(self) -> None:
+        """End the iteration and wait for its threads."""
+        self._batches.close()
 
 
 class SlipstreamLoader:
@@ -56,6 +114,7 @@ class SlipstreamLoader:
     ----------
     dataset : SlipstreamDataset, or anything it takes as its source
     batch_size : int
+        Samples of a batch on this rank.
     pipelines : mapping, optional
         Field -> stage or list of stages. The first stage of an image field decodes. A dict that the
         last stage returns is merged into the batch. An image field without a pipeline is given as
@@ -63,11 +122,26 @@ class SlipstreamLoader:
     shuffle : bool
         Whether the order is random; short for ``order``.
     seed : int, optional
-        Of the order and of every random stage; one is drawn if None.
-    order : {"random", "sequential"}, optional
-        Default: as ``shuffle`` says.
+        Of the order and of every random stage; if None, one is drawn that all ranks share.
+    order : {"random", "sequential", "contiguous", "quasi_random"} or QuasiRandom, optional
+        Default: as ``shuffle`` says. ``contiguous``: in order, each rank its own stretch.
+        ``quasi_random``: for data larger than the memory.
+    indices : array of int, optional
+        The sample ids to serve; default: all.
+    weights : array of float, optional
+        One number for each sample (of ``indices``): draw as many samples as there are, with
+        replacement, in proportion.
+    sampler, batch_sampler : iterable of int, of lists of int, optional
+        A torch sampler, which decides instead of ``order``; with several ranks it must serve its
+        own rank, as ``DistributedSampler`` does.
+    repeats : int
+        Times that each sample comes in an epoch, one after another, with other crops (repeated
+        augmentation).
     drop_last : bool, optional
-        Whether a smaller last batch is dropped. Default: when the order is random.
+        Whether a smaller last batch is dropped. Default: when the order is random. If not, ranks
+        are made equal by repeats, which the mask ``_padding`` marks.
+    distributed : bool, optional
+        Default: as torch.distributed, torchrun or srun say. False: serve everything here.
     device : device, optional
         Where the tensors of a batch end up; default: where the pipelines leave them.
     exclude_fields : sequence of str
@@ -76,6 +150,12 @@ class SlipstreamLoader:
         Threads that decode; default: the CPUs of this process. All loaders share them.
     batches_ahead : int
         Batches made before the consumer asks for them.
+    pin_memory : bool, optional
+        Whether images are decoded into page-locked memory. Default: if ``device`` is a GPU.
+    on_error : {"raise", "skip", "replace", "zero"}
+        What becomes of a sample whose image cannot be decoded: an error that names it; a smaller
+        batch; another sample, chosen by seed and epoch; a zero image. The mask ``_valid`` marks
+        the samples that are right, with the last two. ``stats()`` counts them.
     after_batch_transforms : sequence of callables
         Batch -> batch, applied to whole batches in the end.
     verbose : bool
@@ -85,6 +165,8 @@ class SlipstreamLoader:
     ------
     EmptyDatasetError
         If there are no samples, or ``drop_last`` would drop all of them.
+    LoaderError
+        If ranks disagree, or the device is not there.
     ValueError, TypeError
         If an argument is wrong.
 
@@ -97,7 +179,7 @@ class SlipstreamLoader:
     Notes
     -----
     A batch belongs to the caller: keep it as long as you like. The pixels of a sample depend on
-    (seed, epoch, sample id) only, not on batch size, threads or position.
+    (seed, epoch, sample id, occurrence) only, not on batch size, threads, ranks or position.
     """
 
     def __init__(
@@ -108,77 +190,174 @@ class SlipstreamLoader:
         pipelines: Mapping[str, StageLike | Sequence[StageLike]] | None = None,
         shuffle: bool = True,
         seed: int | None = None,
-        order: OrderName | None = None,
+        order: OrderName | QuasiRandom | None = None,
+        indices: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        sampler: Iterable[int] | None = None,
+        batch_sampler: Iterable[Sequence[int]] | None = None,
+        repeats: int = 1,
         drop_last: bool | None = None,
+        distributed: bool | None = None,
         device: Any = None,
         exclude_fields: Sequence[str] = (),
         num_threads: int | None = None,
         batches_ahead: int = 3,
+        pin_memory: bool | None = None,
+        on_error: OnError = "raise",
         after_batch_transforms: Sequence[Callable[[Batch], Batch]] = (),
         verbose: bool = True,
     ) -> None:
-        _check_positive("batch_size", batch_size)
-        _check_positive("batches_ahead", batches_ahead)
-        if num_threads is not None:
-            _check_positive("num_threads", num_threads)
-        if order not in (None, "random", "sequential"):
-            raise ValueError(f"order must be 'random' or 'sequential', got {order!r}")
+        arguments = {
+            name: value for name, value in locals().items() if name not in ("self", "dataset")
+        }
+        for name in ("batch_size", "batches_ahead", "num_threads", "repeats"):
+            _check_positive(name, arguments[name])
+        self.order = checked_order(order, shuffle)
         self.dataset = (
             dataset if isinstance(dataset, SlipstreamDataset) else SlipstreamDataset(dataset)
         )
-        self.batch_size = batch_size
-        self.order: OrderName = order or ("random" if shuffle else "sequential")
-        self.seed = secrets.randbits(63) if seed is None else int(seed)
-        self.drop_last = self.order == "random" if drop_last is None else drop_last
-        self.device = _usable_device(device)
-        self.num_threads = num_threads
-        self.batches_ahead = batches_ahead
+        self._rebuild = partial(SlipstreamLoader, self.dataset, **arguments)
+        self.batch_size, self.num_threads, self.batches_ahead = (
+            batch_size,
+            num_threads,
+            batches_ahead,
+        )
         self.pipelines = dict(pipelines or {})
-        self._telemetry = Telemetry()
-        self._buffers = BufferPool(max_free=batches_ahead + 2)
-        self._iterators: weakref.WeakSet[PrefetchIterator[Batch]] = weakref.WeakSet()
-        self._next_epoch = 0
+        self.device = _usable_device(device)
+        self._ranks = find_ranks(distributed)
+        if on_error == "skip" and self._ranks.world_size > 1:
+            raise ValueError(
+                "on_error='skip' would give ranks unequal batches, and training would hang: use "
+                "'replace' or 'zero'"
+            )
         fields = _chosen_fields(list(self.dataset.field_types), self.pipelines, exclude_fields)
         self.cache: SampleCache = prepare_cache(self.dataset, verbose=verbose)
-        self._num_batches = num_batches(len(self.cache), batch_size, self.drop_last)
-        self._maker = BatchMaker(
-            self.cache,
-            fields,
-            self.pipelines,
-            after_batch_transforms,
-            self.device,
-            self._telemetry,
+        self._selection = Selection(
+            num_stored=len(self.cache),
+            batch_size=batch_size,
+            order=self.order,
+            drop_last=_default_drop_last(self.order, sampler) if drop_last is None else drop_last,
+            ranks=self._ranks,
+            indices=None if indices is None else _id_array(indices),
+            weights=None if weights is None else np.asarray(weights, np.float64),
+            repeats=repeats,
+            sampler=sampler,
+            batch_sampler=batch_sampler,
         )
+        self._num_batches = self._selection.num_batches()
+        self.seed = agreed_seed(seed, self._ranks)
+        self._telemetry = Telemetry()
+        maker = BatchMaker(
+            self.cache, fields, self.pipelines, after_batch_transforms, self.device, self._telemetry
+        )
+        self._policy = FailurePolicy(
+            on_error, maker, self.cache, self._selection.indices, self._telemetry
+        )
+        self._transfer = transfer_to(self.device)
+        pinned = isinstance(self._transfer, CudaTransfer) if pin_memory is None else pin_memory
+        self._buffers = batch_buffers(pinned and torch.cuda.is_available(), batches_ahead + 2)
+        self._iterators: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
+        self._latest: _Progress | None = None
+        self._next_epoch, self._next_position = 0, 0
+        check_agreement(self._facts(), self._ranks)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Batches of a whole epoch on this rank, also while a resumed epoch has fewer left."""
         return self._num_batches
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Start the next epoch. Several epochs may be iterated at once."""
-        epoch = self._next_epoch
-        self._next_epoch += 1
+    def __iter__(self) -> BatchIterator:
+        """Start the next epoch, or the rest of one that was resumed.
+
+        Several epochs may be iterated at once.
+        """
+        epoch, position = self._next_epoch, self._next_position
+        self._next_epoch, self._next_position = epoch + 1, 0
+        plan = self._selection.plan(self.seed, epoch, position)
         make = _Epoch(
-            maker=self._maker,
-            order=epoch_order(self.order, len(self.cache), self.seed, epoch),
-            batch_size=self.batch_size,
+            plan=plan,
+            policy=self._policy,
+            transfer=self._transfer,
+            buffers=self._buffers,
             seed=self.seed,
             epoch=epoch,
-            buffers=self._buffers,
             num_threads=self.num_threads,
-        ).make
-        iterator = PrefetchIterator(make, len(self), self.batches_ahead, self._telemetry.waited)
+            has_padding=self._ranks.world_size > 1 and not self._selection.drop_last,
+        )
+        iterator = BatchIterator(make, self.batches_ahead, self._telemetry)
         self._iterators.add(iterator)
+        self._latest = iterator.progress
         return iterator
 
+    @property
+    def sampler(self) -> Any:
+        """What trainers call ``set_epoch`` on: the sampler that was given, or the loader itself."""
+        given = self._selection.sampler
+        return self if given is None else given
+
+    @property
+    def drop_last(self) -> bool:
+        """Whether a smaller last batch is dropped."""
+        return self._selection.drop_last
+
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is; without it, epochs count up from 0."""
+        """Say which epoch the next iteration is; without it, epochs count up from 0.
+
+        The epoch that was just resumed goes on where it was left; any other starts at its
+        beginning.
+        """
         if epoch < 0:
             raise ValueError(f"epoch must not be negative, got {epoch}")
-        self._next_epoch = epoch
+        if epoch != self._next_epoch:
+            self._next_epoch, self._next_position = epoch, 0
+            self._latest = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is: after the batches that the latest iterator's ``next()`` returned.
+
+        Returns
+        -------
+        dict
+            Numbers and strings only. The same on every rank. It fits any number of ranks and any
+            batch size, unless the order is ``contiguous``, node-local or a sampler's.
+        """
+        if self._latest is None:
+            return self._state(self._next_epoch, self._next_position).as_dict()
+        return self._state(*self._latest.place()).as_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a saved run was: the next iteration is the rest of its epoch.
+
+        Nothing is read to get there. The saved seed replaces this loader's.
+
+        Raises
+        ------
+        StateError
+            If the state is of another data set, order or version.
+        """
+        saved = LoaderState.from_dict(state)
+        saved.check_fits(self._state(0, 0), self._selection.is_elastic)
+        self.seed = saved.seed
+        self._next_epoch, self._next_position = saved.epoch, saved.samples
+        self._latest = None
+
+    def replay(self) -> Iterator[Batch]:
+        """One batch again and again, as many times as an epoch has batches.
+
+        A training loop over it runs as fast as the network allows: the difference to a real epoch
+        is what data loading costs. The batch is shared: do not change it in place.
+        """
+        place = self._next_epoch, self._next_position, self._latest
+        iterator = iter(self)
+        try:
+            batch = next(iterator)
+        finally:
+            iterator.close()
+            self._next_epoch, self._next_position, self._latest = place
+        for _ in range(len(self)):
+            yield batch
 
     def stats(self) -> LoaderStats:
-        """Where the time went since the start or the last ``reset_stats``."""
+        """Where the time went since the start or the last ``reset_stats``, and a verdict."""
         return self._telemetry.snapshot()
 
     def reset_stats(self) -> None:
@@ -190,6 +369,33 @@ class SlipstreamLoader:
         for iterator in list(self._iterators):
             iterator.close()
 
+    def _state(self, epoch: int, samples: int) -> LoaderState:
+        return LoaderState(
+            seed=self.seed,
+            epoch=epoch,
+            samples=samples,
+            order=self._selection.describe(),
+            num_samples=self._selection.num_samples,
+            cache_key=self.cache.manifest.key,
+            world_size=self._ranks.world_size,
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        """What ranks must agree on."""
+        library = find_turbojpeg()
+        return {
+            "cache": self.cache.manifest.key,
+            "batches in an epoch": len(self),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "order": self._selection.describe(),
+            "JPEG engine": library.path if library else "pillow",
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled loader is its arguments, its seed and its place; threads are not pickled."""
+        return _rebuilt, (self._rebuild, self.seed, self.state_dict())
+
     def __repr__(self) -> str:
         return (
             f"SlipstreamLoader({len(self.cache):,} samples, batch_size={self.batch_size}, "
@@ -198,7 +404,31 @@ class SlipstreamLoader:
         )
 
 
-def _check_positive(name: str, value: int) -> None:
+def _rebuilt(
+    rebuild: Callable[[], SlipstreamLoader], seed: int, state: dict[str, Any]
+) -> SlipstreamLoader:
+    loader = rebuild()
+    loader.seed = seed
+    loader.load_state_dict(state)
+    return loader
+
+
+def _default_drop_last(order: OrderName | QuasiRandom, sampler: Iterable[int] | None) -> bool:
+    return sampler is None and (order == "random" or isinstance(order, QuasiRandom))
+
+
+def _id_array(indices: ArrayLike) -> NDArray[np.int64]:
+    array = np.asarray(indices)
+    if array.dtype == bool:
+        array = np.flatnonzero(array)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, got {array.dtype}")
+    return array.astype(np.int64)
+
+
+def _check_positive(name: str, value: int | None) -> None:
+    if name == "num_threads" and value is None:
+        return
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from slipstream_loader.telemetry import Telemetry
+
 _Batch = TypeVar("_Batch")
 _MAKERS = 2
 
@@ -23,26 +25,32 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
     Parameters
     ----------
     make : callable
-        Makes one batch from its number; called from other threads, each number once. It must not
-        refer to the iterator, which stops its threads when it is collected.
+        Makes one batch from its number, or None to leave it out; called from other threads, each
+        number once. It must not refer to the iterator, which stops its threads when it is
+        collected.
     num_batches : int
     ahead : int
         Batches made or being made that the consumer has not asked for; at least 1.
-    waited : callable
-        Told the seconds that each ``next()`` waited.
+    telemetry : Telemetry
+        Told how long each ``next()`` waited and how long each batch lay ready.
     """
 
     def __init__(
         self,
-        make: Callable[[int], _Batch],
+        make: Callable[[int], _Batch | None],
         num_batches: int,
         ahead: int,
-        waited: Callable[[float], None],
+        telemetry: Telemetry,
     ) -> None:
-        self._make = make
-        self._waited = waited
+        def timed(number: int) -> tuple[_Batch | None, float]:
+            return make(number), time.perf_counter()
+
+        self.num_taken = 0
+        """Batches that ``next()`` has returned or left out."""
+        self._make = timed
+        self._telemetry = telemetry
         self._remaining = iter(range(num_batches))
-        self._pending: deque[Future[_Batch]] = deque()
+        self._pending: deque[Future[tuple[_Batch | None, float]]] = deque()
         self._executor = ThreadPoolExecutor(min(_MAKERS, ahead), "slipstream-batch")
         for _ in range(ahead):
             self._submit_next()
@@ -62,19 +70,27 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
         Exception
             Whatever made this batch fail.
         """
-        if not self._pending:
-            self.close()
-            raise StopIteration
+        while self._pending:
+            batch = self._take()
+            if batch is not None:
+                return batch
+        self.close()
+        raise StopIteration
+
+    def _take(self) -> _Batch | None:
         started = time.perf_counter()
         # An interrupt here leaves the batch in its place: the next call waits for it again.
         error = self._pending[0].exception()
-        self._waited(time.perf_counter() - started)
+        now = time.perf_counter()
         future = self._pending.popleft()
         if error is not None:
             self.close()
             raise error
         self._submit_next()
-        return future.result()
+        self.num_taken += 1
+        batch, finished = future.result()
+        self._telemetry.taken(waited=now - started, lay_ready=max(0.0, started - finished))
+        return batch
 
     def close(self) -> None:
         """Stop making batches and wait for the threads; the iterator is at its end."""

@@ -1,24 +1,57 @@
-"""Where the time of an epoch goes: busy seconds of each stage, and the consumer's waiting."""
+"""Where the time of a run goes: busy seconds of each stage, the consumer's waiting, a verdict."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+_KEPT_FAILURES = 100
+_WAITING_IS_NORMAL = 0.05
 
 
-@dataclass
+@dataclass(frozen=True)
 class LoaderStats:
-    """Sums over all batches made since the last reset."""
+    """Sums over all batches since the start or the last reset."""
 
     stage_seconds: dict[str, float] = field(default_factory=dict)
     """Stage -> wall seconds, summed over batches; two batches may be in the same stage at once."""
+    elapsed_seconds: float = 0.0
+    """From the first to the last batch that the consumer asked for."""
     wait_seconds: float = 0.0
     """Seconds that the consumer waited in ``next()``."""
+    ready_seconds: float = 0.0
+    """Seconds that finished batches lay ready, summed over batches."""
     batches: int = 0
     samples: int = 0
+    num_failures: int = 0
+    """Samples that could not be decoded, each counted once."""
+    failures: dict[int, str] = field(default_factory=dict)
+    """Sample id -> what was wrong, for the first hundred."""
+
+    @property
+    def wait_share(self) -> float:
+        """Fraction of the time that the consumer waited for data."""
+        return self.wait_seconds / self.elapsed_seconds if self.elapsed_seconds else 0.0
+
+    @property
+    def verdict(self) -> str:
+        """What limits the speed, in one line."""
+        if not self.batches:
+            return "nothing was measured yet"
+        if self.wait_share < _WAITING_IS_NORMAL:
+            return (
+                f"bound by the training loop: it waited for data {100 * self.wait_share:.0f} % of "
+                "the time"
+            )
+        slowest = max(self.stage_seconds, key=lambda name: self.stage_seconds[name])
+        share = self.stage_seconds[slowest] / sum(self.stage_seconds.values())
+        return (
+            f"bound by {slowest}: the training loop waited for data {100 * self.wait_share:.0f} % "
+            f"of the time, and {100 * share:.0f} % of the making of batches is there"
+        )
 
 
 class Telemetry:
@@ -27,6 +60,7 @@ class Telemetry:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stats = LoaderStats()
+        self._started: float | None = None
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -43,23 +77,43 @@ class Telemetry:
     def made(self, samples: int) -> None:
         """Count one batch."""
         with self._lock:
-            self._stats.batches += 1
-            self._stats.samples += samples
+            stats = self._stats
+            self._stats = replace(stats, batches=stats.batches + 1, samples=stats.samples + samples)
 
-    def waited(self, seconds: float) -> None:
-        """Add to the consumer's waiting."""
+    def taken(self, *, waited: float, lay_ready: float) -> None:
+        """Note that the consumer took a batch just now."""
+        now = time.perf_counter()
         with self._lock:
-            self._stats.wait_seconds += seconds
+            if self._started is None:
+                self._started = now - waited
+            stats = self._stats
+            self._stats = replace(
+                stats,
+                elapsed_seconds=now - self._started,
+                wait_seconds=stats.wait_seconds + waited,
+                ready_seconds=stats.ready_seconds + lay_ready,
+            )
+
+    def failed(self, sample_ids: Sequence[int], reason: str) -> None:
+        """Note samples that could not be decoded."""
+        with self._lock:
+            stats = self._stats
+            self._stats = replace(stats, num_failures=stats.num_failures + len(sample_ids))
+            for sample_id in sample_ids[: _KEPT_FAILURES - len(stats.failures)]:
+                stats.failures[sample_id] = reason
 
     def snapshot(self) -> LoaderStats:
         """A copy of the sums."""
         with self._lock:
             stats = self._stats
-            return LoaderStats(
-                dict(stats.stage_seconds), stats.wait_seconds, stats.batches, stats.samples
+            return replace(
+                stats,
+                stage_seconds=dict(stats.stage_seconds),
+                failures=dict(stats.failures),
             )
 
     def reset(self) -> None:
         """Start again from zero."""
         with self._lock:
             self._stats = LoaderStats()
+            self._started = None

@@ -1,0 +1,115 @@
+"""Moving batches to their device ahead of the consumer.
+
+On CUDA each thread that makes batches works on a CUDA stream of its own; the consumer's stream
+waits for the batch's event, and the tensors are marked as used there, so that the allocator does
+not give their memory away too early. On the CPU nothing happens.
+
+Source: CUDA semantics notes of PyTorch, "Use pinned memory buffers" and ``Tensor.record_stream``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+
+from slipstream_decoders import BufferPool
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A finished batch, and what the consumer's stream has to wait for."""
+
+    batch: Any
+    ready: torch.cuda.Event | None = None
+
+
+class CpuTransfer:
+    """Batches stay where they are."""
+
+    def prepare(self, make: Callable[[], Any]) -> Delivery:
+        """Make a batch."""
+        return Delivery(make())
+
+    def receive(self, delivery: Delivery) -> Any:
+        """The batch, in the consumer's thread."""
+        return delivery.batch
+
+
+class CudaTransfer:
+    """Batches are made on streams of their own and handed to the consumer's stream.
+
+    Parameters
+    ----------
+    device : device
+        A CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._local = threading.local()
+
+    @contextmanager
+    def _own_stream(self) -> Iterator[torch.cuda.Stream]:
+        if not hasattr(self._local, "stream"):
+            self._local.stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self._local.stream):
+            yield self._local.stream
+
+    def prepare(self, make: Callable[[], Any]) -> Delivery:
+        """Make a batch on this thread's stream."""
+        with self._own_stream() as stream:
+            batch = make()
+            return Delivery(batch, stream.record_event())
+
+    def receive(self, delivery: Delivery) -> Any:
+        """The batch, after making the consumer's current stream wait for it."""
+        stream = torch.cuda.current_stream(self._device)
+        if delivery.ready is not None:
+            stream.wait_event(delivery.ready)
+        for tensor in _tensors(delivery.batch):
+            if tensor.is_cuda:
+                tensor.record_stream(stream)
+        return delivery.batch
+
+
+class PinnedBuffers:
+    """Lends page-locked arrays from torch's caching host allocator, which knows of copies that
+    are still running; a buffer returns there when the last view of it is gone."""
+
+    def lend(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """An uninitialised array that belongs to the caller."""
+        dtype = np.dtype(dtype)
+        num_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        flat = torch.empty(num_bytes, dtype=torch.uint8, pin_memory=True)
+        array: NDArray[Any] = flat.numpy().view(dtype).reshape(shape)
+        return array
+
+
+def transfer_to(device: torch.device | None) -> CpuTransfer | CudaTransfer:
+    """How batches get to a device."""
+    if device is not None and device.type == "cuda":
+        return CudaTransfer(device)
+    return CpuTransfer()
+
+
+def batch_buffers(pin_memory: bool, max_free: int) -> BufferPool | PinnedBuffers:
+    """Where the memory of batches comes from."""
+    return PinnedBuffers() if pin_memory else BufferPool(max_free)
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
