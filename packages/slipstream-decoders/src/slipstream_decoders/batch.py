@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,10 @@ class EncodedBatch:
     """EXIF orientation 1..8; 0 when there is none."""
     owner: object
     """Whatever must stay alive while the addresses are used."""
+    seek_addresses: NDArray[np.int64] | None = None
+    """Address of the seek points of each payload, see ``seek_points``; None without."""
+    seek_sizes: NDArray[np.int64] | None = None
+    """Bytes; 0 where a payload has none."""
 
     def __len__(self) -> int:
         return int(self.addresses.shape[0])
@@ -62,6 +66,35 @@ class EncodedBatch:
             codecs=self.codecs[rows],
             orientations=self.orientations[rows],
             owner=self.owner,
+            seek_addresses=None if self.seek_addresses is None else self.seek_addresses[rows],
+            seek_sizes=None if self.seek_sizes is None else self.seek_sizes[rows],
+        )
+
+    def with_seek_points(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> EncodedBatch:
+        """The same batch with seek points beside the payloads; nothing is copied.
+
+        Parameters
+        ----------
+        data : ndarray of uint8, shape (N,), C-contiguous
+            Seek points one after another, as ``build_seek_points`` makes them.
+        offsets, sizes : ndarray of int64, shape (B,)
+            Bytes; a size of 0 where a payload has none.
+
+        Raises
+        ------
+        ValueError
+            If seek points would lie outside ``data`` or the shapes differ.
+        """
+        offsets = _column(offsets, np.int64, len(self))
+        sizes = _column(sizes, np.int64, len(self))
+        _check_inside(offsets, sizes, data.size, "seek points lie")
+        return replace(
+            self,
+            seek_addresses=data.ctypes.data + offsets,
+            seek_sizes=sizes,
+            owner=(self.owner, data),
         )
 
     @classmethod
@@ -98,10 +131,7 @@ class EncodedBatch:
             raise ValueError(
                 f"expected one offset and one size a sample, got {offsets.shape} and {sizes.shape}"
             )
-        if sizes.size and (
-            sizes.min() < 0 or offsets.min() < 0 or (offsets + sizes).max() > data.size
-        ):
-            raise ValueError(f"a payload lies outside the {data.size} bytes of 'data'")
+        _check_inside(offsets, sizes, data.size, "a payload lies")
         padded = np.zeros(data.size + READABLE_SLACK, np.uint8)
         padded[: data.size] = data.reshape(-1)
         num = sizes.shape[0]
@@ -140,6 +170,13 @@ class EncodedBatch:
                 "orientations": [header[2] for header in headers],
             }
         )
+
+
+def _check_inside(
+    offsets: NDArray[np.int64], sizes: NDArray[np.int64], num_bytes: int, what: str
+) -> None:
+    if sizes.size and (sizes.min() < 0 or offsets.min() < 0 or (offsets + sizes).max() > num_bytes):
+        raise ValueError(f"{what} outside the {num_bytes} bytes of data")
 
 
 def _column(values: ArrayLike, dtype: type[np.generic], num: int) -> NDArray[Any]:

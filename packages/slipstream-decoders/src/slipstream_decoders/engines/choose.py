@@ -7,12 +7,18 @@ from typing import Literal, get_args
 
 from slipstream_decoders._turbojpeg.library import find_turbojpeg
 from slipstream_decoders.engines.base import Engine
+from slipstream_decoders.engines.native import NativeEngine
 from slipstream_decoders.engines.pillow import PillowEngine
 from slipstream_decoders.engines.stored import StoredPixelsEngine
 from slipstream_decoders.engines.turbojpeg import TurboJpegEngine
 
-EngineName = Literal["auto", "turbojpeg", "pillow"]
-"""``auto``: the fastest at hand, and Pillow for what it refuses."""
+EngineName = Literal["auto", "native", "turbojpeg", "pillow"]
+"""``auto``: the native engine, then libjpeg-turbo and Pillow for what the one before refused."""
+
+
+@cache
+def _native() -> Engine:
+    return NativeEngine()
 
 
 @cache
@@ -42,7 +48,10 @@ def jpeg_engines(name: EngineName) -> list[Engine]:
         If there is no engine of that name.
     """
     if name == "auto":
-        return [_turbojpeg(), _pillow()] if find_turbojpeg() else [_pillow()]
+        others = [_turbojpeg(), _pillow()] if find_turbojpeg() else [_pillow()]
+        return [_native(), *others]
+    if name == "native":
+        return [_native()]
     if name == "turbojpeg":
         return [_turbojpeg()]
     if name == "pillow":

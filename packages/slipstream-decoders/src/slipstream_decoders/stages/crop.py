@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class DecodeOptions:
 
     def __post_init__(self) -> None:
         _check_choice("quality", self.quality, ("exact", "fast"))
-        _check_choice("engine", self.engine, ("auto", "turbojpeg", "pillow"))
+        _check_choice("engine", self.engine, get_args(EngineName))
         _check_choice("exif", self.exif, ("ignore", "apply"))
 
 

@@ -19,7 +19,7 @@ class DecodeOnly(Stage):
 
     Parameters
     ----------
-    engine : {"auto", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow"}
     exif : {"ignore", "apply"}
         Whether EXIF orientation is applied.
     """

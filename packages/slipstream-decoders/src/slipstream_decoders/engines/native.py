@@ -1,0 +1,106 @@
+"""The native engine: our own baseline JPEG decoder, which needs no library.
+
+It decodes the part of an image that a crop touches. With seek points beside the payloads it begins
+near the crop; without them at the start of the scan.
+"""
+
+from __future__ import annotations
+
+import queue
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipstream_decoders._kernels.jpeg.crop import Scratch as ScratchMemory
+from slipstream_decoders._kernels.jpeg.crop import crop_run, plane_bytes_for
+from slipstream_decoders._kernels.jpeg.parse import HEADER_WORDS
+from slipstream_decoders._kernels.jpeg.planes import Memory, data_bytes_for, prepare_workspace
+from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE_BYTES
+from slipstream_decoders.batch import EncodedBatch
+from slipstream_decoders.engines.base import CropJob, Scratch
+from slipstream_decoders.engines.resize import workspace_bytes
+from slipstream_decoders.status import DecodeStatus
+
+
+class NativeDecoder:
+    """A decoder's memory: used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self.header = np.zeros(HEADER_WORDS, np.int64)
+        self.scratch = Scratch()
+        self._workspace = np.zeros(WORKSPACE_BYTES, np.uint8)
+        prepare_workspace(self._workspace.ctypes.data)
+
+    def memory(self, largest_payload: int) -> Memory:
+        """Memory for payloads of at most so many bytes."""
+        data = self.scratch.get("data", int(data_bytes_for(largest_payload)))
+        return Memory(self._workspace.ctypes.data, data.ctypes.data, data.nbytes)
+
+
+class NativeEngine:
+    """Takes baseline JPEGs in YCbCr or grayscale, for crops of ``fast`` quality."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        self._idle: queue.SimpleQueue[NativeDecoder] = queue.SimpleQueue()
+
+    def _take(self) -> NativeDecoder:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            return NativeDecoder()
+
+    def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
+        """See ``Engine``."""
+        if job.quality == "exact":
+            job.statuses[rows] = DecodeStatus.UNSUPPORTED
+            return
+        decoder = self._take()
+        batch, boxes = job.batch, job.boxes
+        height, width = job.out.shape[1:3]
+        pixels = decoder.scratch.get("pixels", _most_plane_bytes(boxes.bounds[rows]))
+        work = decoder.scratch.get("work", workspace_bytes(boxes, rows, height, width))
+        points, points_sizes = _seek_columns(batch)
+        crop_run(
+            rows,
+            batch.addresses,
+            batch.sizes,
+            points,
+            points_sizes,
+            batch.heights,
+            batch.widths,
+            boxes.window,
+            boxes.bounds,
+            decoder.header,
+            job.out.ctypes.data,
+            height,
+            width,
+            ScratchMemory(
+                decoder.memory(int(batch.sizes[rows].max())),
+                pixels.ctypes.data,
+                pixels.nbytes,
+                work.ctypes.data,
+                work.nbytes,
+            ),
+            job.statuses,
+        )
+        decoder.scratch.shrink()
+        self._idle.put(decoder)
+
+    def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
+        """See ``Engine``."""
+        del batch, row, out
+        return DecodeStatus.UNSUPPORTED, "the native engine does not make whole RGB images"
+
+
+def _most_plane_bytes(bounds: NDArray[np.int32]) -> int:
+    return max(int(plane_bytes_for(h, w)) for _, _, w, h in bounds.tolist())
+
+
+def _seek_columns(batch: EncodedBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Addresses and sizes of seek points; zeros in a batch without."""
+    if batch.seek_addresses is None or batch.seek_sizes is None:
+        nothing = np.zeros(len(batch), np.int64)
+        return nothing, nothing
+    return batch.seek_addresses, batch.seek_sizes

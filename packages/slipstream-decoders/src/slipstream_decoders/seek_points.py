@@ -1,0 +1,95 @@
+"""Seek points: where the native engine can start in the middle of a JPEG.
+
+They are bytes beside an unchanged payload, one or two percent of its size: every few MCUs, a bit
+offset and the DC predictors (format: ``_kernels/jpeg/seek.py``). Making them decodes the whole scan
+once, so it also tells which payloads are damaged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slipstream_decoders._kernels.jpeg.parse import HEIGHT, WIDTH, parse_header
+from slipstream_decoders._kernels.jpeg.planes import build_points
+from slipstream_decoders._kernels.jpeg.seek import points_size
+from slipstream_decoders.batch import CODEC_JPEG, EncodedBatch
+from slipstream_decoders.engines.native import NativeDecoder
+from slipstream_decoders.status import DecodeStatus
+from slipstream_decoders.threads import kernel_threads
+
+MCUS_PER_POINT = 8
+"""Decoding starts at most 7 MCUs before a crop: denser points gain nothing that can be measured."""
+
+
+@dataclass(frozen=True)
+class SeekPoints:
+    """Seek points of a batch; ``EncodedBatch.with_seek_points`` takes the arrays."""
+
+    data: NDArray[np.uint8]
+    """One after another."""
+    offsets: NDArray[np.int64]
+    """Shape (B,), bytes."""
+    sizes: NDArray[np.int64]
+    """Shape (B,), bytes; 0 where ``statuses`` is not OK."""
+    statuses: NDArray[np.int32]
+    """Shape (B,): ``DecodeStatus``. ``UNSUPPORTED``: not a JPEG that the native engine takes;
+    ``CORRUPT``: a code is wrong, or the image ends too early."""
+
+
+def build_seek_points(batch: EncodedBatch, *, num_threads: int | None = None) -> SeekPoints:
+    """Make the seek points of a batch.
+
+    Parameters
+    ----------
+    batch : EncodedBatch
+    num_threads : int, optional
+        Default: as many as the process may use.
+
+    Returns
+    -------
+    SeekPoints
+        New memory. The bytes depend on the payloads alone.
+    """
+    pieces: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)] * len(batch)
+    statuses = np.zeros(len(batch), np.int32)
+
+    def build(begin: int, end: int) -> None:
+        decoder = NativeDecoder()
+        for row in range(begin, end):
+            statuses[row], pieces[row] = _build(batch, row, decoder)
+
+    kernel_threads(num_threads).run(build, len(batch))
+    sizes = np.array([piece.size for piece in pieces], np.int64)
+    data = np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
+    return SeekPoints(data, np.cumsum(sizes) - sizes, sizes, statuses)
+
+
+def build_seek_points_of(payload: bytes) -> tuple[DecodeStatus, bytes]:
+    """The status and the seek points of one JPEG file; no bytes unless the status is OK."""
+    batch = EncodedBatch.from_payloads([payload])
+    status, points = _build(batch, 0, NativeDecoder())
+    return status, points.tobytes()
+
+
+def _build(
+    batch: EncodedBatch, row: int, decoder: NativeDecoder
+) -> tuple[DecodeStatus, NDArray[np.uint8]]:
+    nothing = np.empty(0, np.uint8)
+    if batch.codecs[row] != CODEC_JPEG:
+        return DecodeStatus.UNSUPPORTED, nothing
+    payload, size, header = int(batch.addresses[row]), int(batch.sizes[row]), decoder.header
+    status = DecodeStatus(parse_header(payload, size, header))
+    if status != DecodeStatus.OK:
+        return status, nothing
+    if header[HEIGHT] != batch.heights[row] or header[WIDTH] != batch.widths[row]:
+        return DecodeStatus.SIZE_MISMATCH, nothing
+    points = np.empty(int(points_size(header, MCUS_PER_POINT)), np.uint8)
+    address, num_bytes = points.ctypes.data, points.nbytes
+    memory = decoder.memory(size)
+    status = DecodeStatus(
+        build_points(payload, size, header, MCUS_PER_POINT, address, num_bytes, memory)
+    )
+    return status, points if status == DecodeStatus.OK else nothing
