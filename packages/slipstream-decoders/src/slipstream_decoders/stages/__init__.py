@@ -7,6 +7,7 @@ center_crop            DecodeCenterCrop
 resize_crop            DecodeResizeCrop
 random_resized         DecodeRandomResizedCrop
 direct_random_resized  DecodeDirectRandomResizedCrop
+byte_tables            uint8 to floating point in one pass, for the two below
 to_torch_image         ToTorchImage
 normalize              Normalize, IMAGENET_MEAN, IMAGENET_STD
 views                  NamedCopies, MultiCropPipeline

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.stages.base import Stage
+from slipstream_decoders.stages.byte_tables import UNIT, ByteTable
 from slipstream_decoders.stages.to_torch_image import as_bchw
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -51,21 +53,33 @@ class Normalize(Stage):
         self.std = tuple(float(value) for value in std)
         self.device = None if device is None else torch.device(device)
         self.dtype = dtype
+        values = (UNIT - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]
+        self._table = ByteTable(values, dtype)
 
     def apply(self, batch: Any, context: BatchContext) -> Any:
-        """Normalise; a new tensor (B, C, H, W) in the input's memory order."""
-        if isinstance(batch, list):
-            return [self._normalize(as_bchw(image), context) for image in batch]
-        return self._normalize(as_bchw(batch), context)
+        """Normalise; a new tensor (B, C, H, W) in the input's memory order.
 
-    def _normalize(self, images: torch.Tensor, context: BatchContext) -> torch.Tensor:
-        del context
+        uint8 pixels in channels_last order are normalised on the CPU by the kernel threads, into a
+        buffer of the context's pool that belongs to the caller.
+        """
+        images = [self._checked(item) for item in (batch if isinstance(batch, list) else [batch])]
+        images = [image.to(self.device, non_blocking=True) for image in images]
+        if all(map(self._table.takes, images)):
+            normalized = self._table.convert(images, context)
+        else:
+            normalized = [self._normalize(image) for image in images]
+        return normalized if isinstance(batch, list) else normalized[0]
+
+    def _checked(self, item: Any) -> torch.Tensor:
+        images = as_bchw(item)
         if images.shape[-3] != len(self.mean):
             raise ValueError(
                 f"expected {len(self.mean)} channels, got {images.shape[-3]} in a batch of shape "
                 f"{tuple(images.shape)}"
             )
-        images = images.to(self.device, non_blocking=True) if self.device else images
+        return images
+
+    def _normalize(self, images: torch.Tensor) -> torch.Tensor:
         unit = 255.0 if images.dtype == torch.uint8 else 1.0
         scale = torch.tensor([1 / (unit * s) for s in self.std], dtype=self.dtype)
         bias = torch.tensor(

@@ -9,6 +9,7 @@ import torch
 
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.stages.base import Stage
+from slipstream_decoders.stages.byte_tables import UNIT, ByteTable
 
 _CHANNELS = (1, 3, 4)
 
@@ -33,16 +34,24 @@ class ToTorchImage(Stage):
             raise ValueError(f"dtype must be a floating point type, got {dtype}")
         self.device = None if device is None else torch.device(device)
         self.dtype = dtype
+        self._tables = {n: ByteTable(np.tile(UNIT, (n, 1)), dtype) for n in _CHANNELS}
 
     def apply(self, batch: Any, context: BatchContext) -> Any:
-        """Convert; memory order (channels_last) is kept."""
-        del context
-        if isinstance(batch, list):
-            return [self._convert(as_bchw(image)) for image in batch]
-        return self._convert(as_bchw(batch))
+        """Convert; memory order (channels_last) is kept.
+
+        uint8 pixels in channels_last order are converted on the CPU by the kernel threads, into a
+        buffer of the context's pool that belongs to the caller.
+        """
+        images = [as_bchw(item) for item in (batch if isinstance(batch, list) else [batch])]
+        images = [image.to(self.device, non_blocking=True) for image in images]
+        table = self._tables.get(images[0].shape[-3]) if images else None
+        if table is not None and all(map(table.takes, images)):
+            converted = table.convert(images, context)
+        else:
+            converted = [self._convert(image) for image in images]
+        return converted if isinstance(batch, list) else converted[0]
 
     def _convert(self, images: torch.Tensor) -> torch.Tensor:
-        images = images.to(self.device, non_blocking=True) if self.device else images
         if images.dtype == torch.uint8:
             return images.to(self.dtype).div_(255)
         return images.to(self.dtype)
