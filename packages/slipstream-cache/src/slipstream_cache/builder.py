@@ -41,7 +41,13 @@ from slipstream_cache.part_builder import (
     write_parts,
 )
 from slipstream_cache.part_plan import PartRange, split_samples
-from slipstream_cache.publish import build_lock, claim_directory, publish_file, remove_leftovers
+from slipstream_cache.publish import (
+    build_lock,
+    claim_directory,
+    has_leftovers,
+    publish_file,
+    remove_leftovers,
+)
 from slipstream_cache.source import Source, StorageOptions, Transcode
 
 _logger = logging.getLogger(__name__)
@@ -115,7 +121,7 @@ def build(
     key = cache_key(source.fingerprint(), options)
     directory = Path(cache_dir).absolute()
     cache = _open_published(directory, key)
-    if cache is not None:
+    if cache is not None and not has_leftovers(directory):
         return cache
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers is {num_workers}; expected at least 1")

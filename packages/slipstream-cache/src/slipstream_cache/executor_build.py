@@ -10,7 +10,7 @@ import hashlib
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, as_completed, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed, wait
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -48,9 +48,10 @@ def write_parts_on(
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        futures = {executor.submit(_write_part, path, digest, part): part for part in wanted}
+        futures: dict[Future[PartResult], PartRange] = {}
         results: list[PartResult] = []
         try:
+            futures = {executor.submit(_write_part, path, digest, part): part for part in wanted}
             for future in as_completed(futures):
                 results.append(future.result())
                 report(futures[future].num_samples)

@@ -205,16 +205,23 @@ def names_in_progress(cache_dir: Path) -> set[str]:
     return {match[1] for match in found if match}
 
 
+def has_leftovers(cache_dir: Path) -> bool:
+    """Tell whether a published cache holds something that ``remove_leftovers`` would remove."""
+    return any(map(_is_leftover, os.listdir(cache_dir)))
+
+
 def remove_leftovers(cache_dir: Path) -> None:
     """Remove the journal, and what killed builders left, from a published cache."""
-    for entry in cache_dir.iterdir():
-        if not _LEFTOVER.fullmatch(entry.name) and entry.name != JOURNAL_NAME:
-            continue
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
+    for path in [cache_dir / name for name in os.listdir(cache_dir) if _is_leftover(name)]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         else:
             with suppress(OSError):
-                entry.unlink()
+                path.unlink()
+
+
+def _is_leftover(name: str) -> bool:
+    return name == JOURNAL_NAME or _LEFTOVER.fullmatch(name) is not None
 
 
 def sync_directory(directory: Path) -> None:
