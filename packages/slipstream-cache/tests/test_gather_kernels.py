@@ -81,12 +81,10 @@ def locate(rows: Any, ids: Any, limit: Any) -> Any:
     table = np.array([[rows.ctypes.data], [5000], [limit]], np.int64)
     out: list[Any] = [np.zeros(len(ids), np.int64) for _ in range(2)]
     out += [np.zeros(len(ids), np.int32) for _ in range(2)]
-    marks = np.zeros((3, len(ids)), np.uint8)
+    marks, checksums = np.zeros((3, len(ids)), np.uint8), np.zeros(len(ids), np.int64)
     ids = np.array(ids, np.int64)
-    status = locate_images(
-        ids, starts_of([len(rows)]), table, 0, out[0], out[1], out[2], out[3], marks
-    )
-    return status, [*out, *marks]
+    status = locate_images(ids, starts_of([len(rows)]), table, 0, *out, marks, checksums)
+    return status, [*out, *marks, checksums.view(np.uint64)]
 
 
 @settings(deadline=None)
@@ -101,7 +99,7 @@ def test_locate_images(data: st.DataObject) -> None:
     ids = draw_ids(data, len(rows))
     status, columns = locate(rows, ids, 1 << 62)
     assert status == len(ids)
-    names = ["size", "height", "width", "codec", "orientation", "condition"]
+    names = ["size", "height", "width", "codec", "orientation", "condition", "checksum"]
     assert (columns[0] == rows["offset"][ids].astype(np.int64) + 5000).all()
     for name, column in zip(names, columns[1:], strict=True):
         assert (column == rows[name][ids]).all()

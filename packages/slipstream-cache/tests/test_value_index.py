@@ -23,6 +23,7 @@ from slipstream_cache import (
     IndexNotFoundError,
     ManifestError,
     SampleCache,
+    UnsupportedVersionError,
     build,
     write_index,
 )
@@ -88,9 +89,11 @@ def test_indexes_are_read_by_numpy_alone(tmp_path: Path) -> None:
     write_index(cache, "x")
     write_index(cache, "x")
     folder = cache.cache_dir / "index" / "x"
-    names = ["manifest.json", "offsets.npy", "sample_ids.npy", "values.npy"]
-    assert sorted(read_tree(cache.cache_dir / "index")) == [f"x/{name}" for name in names]
-    loaded = [np.load(folder / name, allow_pickle=False).tolist() for name in names[1:]]
+    directory = json.loads((folder / "manifest.json").read_text())["directory"]
+    names = ["offsets.npy", "sample_ids.npy", "values.npy"]
+    expected = [f"{directory}/{name}" for name in names]
+    assert sorted(read_tree(folder)) == sorted([*expected, "manifest.json"])
+    loaded = [np.load(folder / name, allow_pickle=False).tolist() for name in expected]
     assert loaded == [[0, 1, 3], [1, 0, 2], ["a", "b"]]
 
 
@@ -164,14 +167,35 @@ def test_damaged_indexes_are_errors(tmp_path: Path) -> None:
     folder = cache.cache_dir / "index" / "x"
     manifest = json.loads((folder / "manifest.json").read_text())
     for change, error in (
-        ({"version": 9}, ManifestError),
-        ({"arrays": {}}, CorruptCacheError),
-        ({"arrays": 3}, CorruptCacheError),
+        ({"version": 9}, UnsupportedVersionError),
+        ({"format": "x"}, ManifestError),
+        ({"arrays": {}}, ManifestError),
+        ({"arrays": 3}, ManifestError),
+        ({"directory": "../../x"}, ManifestError),
     ):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(error, match=r"manifest\.json"):
             cache.value_index("x")
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / "values.npy").write_bytes(b"")
+    (folder / manifest["directory"] / "values.npy").write_bytes(b"")
     with pytest.raises(CorruptCacheError, match=r"values\.npy has 0 bytes"):
         SampleCache.open(cache.cache_dir).value_index("x")
+
+
+def test_there_is_an_index_at_every_moment_of_a_renewal(tmp_path: Path) -> None:
+    """Readers find an index while it is written again and again, by two processes."""
+    cache = make_cache(tmp_path, list(range(100)), LABELS)
+    write_index(cache, "x")
+    script = """
+import sys, slipstream_cache as s
+for _ in range(40):
+    s.write_index(sys.argv[1], "x")
+"""
+    command = [sys.executable, "-c", script, str(cache.cache_dir)]
+    with subprocess.Popen(command) as one, subprocess.Popen(command) as other:
+        reads = 0
+        while one.poll() is None or other.poll() is None:
+            assert cache.value_index("x").sample_ids(7).tolist() == [7]
+            reads += 1
+    assert (one.returncode, other.returncode) == (0, 0)
+    assert reads

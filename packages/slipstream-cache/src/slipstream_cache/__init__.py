@@ -19,17 +19,21 @@ from slipstream_cache.errors import (
     FieldTypeError,
     IndexNotFoundError,
     ManifestError,
+    RepairError,
     SampleIdError,
     SourceReadError,
     UnsupportedImageError,
     UnsupportedVersionError,
 )
 from slipstream_cache.field_types import infer_field_types
-from slipstream_cache.integrity import Problem, check_integrity
+from slipstream_cache.integrity import Report, verify
 from slipstream_cache.layout import Codec, Condition, ImageFlag
 from slipstream_cache.locations import cache_key, default_cache_root
-from slipstream_cache.payloads import Blobs, Payloads, gather
+from slipstream_cache.payloads import Blobs, Payloads, gather, verify_payloads
+from slipstream_cache.repair import repair
 from slipstream_cache.source import FieldSpec, Source, StorageOptions, StoredImage, Transcode
+from slipstream_cache.source_comparison import Problem
+from slipstream_cache.stats_files import read_stats, write_stats
 from slipstream_cache.value_index import ValueIndex, write_index
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -56,6 +60,8 @@ __all__ = [
     "Payloads",
     "Problem",
     "Recipe",
+    "RepairError",
+    "Report",
     "SampleCache",
     "SampleIdError",
     "Source",
@@ -68,11 +74,15 @@ __all__ = [
     "ValueIndex",
     "build",
     "cache_key",
-    "check_integrity",
     "default_cache_root",
     "delete_derived",
     "derive",
     "gather",
     "infer_field_types",
+    "read_stats",
+    "repair",
+    "verify",
+    "verify_payloads",
     "write_index",
+    "write_stats",
 ]

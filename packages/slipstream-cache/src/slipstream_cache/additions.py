@@ -24,6 +24,9 @@ from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_cache.manifest import Manifest, json_text, parse_json_object
 from slipstream_cache.publish import discard, sync_directory, temporary_path
 
+OPENING_ATTEMPTS: Final = 10
+"""An addition may be renewed between the reading of its manifest and the opening of its files."""
+
 _OURS: Final = re.compile(r"([0-9a-f]{16}|manifest\.json)(\.[0-9a-f]{12})?")
 _LEFTOVER_AGE_S: Final = 24 * 3600
 """A directory that no manifest names, and where nothing has happened for so long, is deleted."""
@@ -94,6 +97,7 @@ def publish_addition(directory: Path, document: Mapping[str, Any]) -> None:
     except (OSError, ValueError):
         before = None
     replace_file(path, json_text(document))
+    sync_directory(directory.parent)
     for entry in directory.iterdir():
         if entry.name in (MANIFEST_NAME, document["directory"]) or not _OURS.fullmatch(entry.name):
             continue

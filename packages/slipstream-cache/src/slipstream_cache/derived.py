@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import ArrayLike
 
-from slipstream_cache.additions import content_key, parent_hashes, read_document, remove_addition
+from slipstream_cache.additions import (
+    OPENING_ATTEMPTS,
+    content_key,
+    parent_hashes,
+    read_document,
+    remove_addition,
+)
 from slipstream_cache.errors import (
     CacheWriteError,
     CorruptCacheError,
@@ -52,7 +58,6 @@ DERIVED_FORMAT: Final = "slipcache-derived"
 DERIVED_VERSION: Final = 1
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,50}")
-_OPENING_ATTEMPTS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class DerivedField:
     @property
     def num_bytes(self) -> int:
         """Bytes of all its part files together."""
-        return sum(file.bytes for part in self.parts for file in part.files.values())
+        return sum(part.num_bytes for part in self.parts)
 
     def load(self, ids: ArrayLike) -> Any:
         """Copy the values of samples, in the form in which ``load_batch`` gives such a field."""
@@ -182,13 +187,15 @@ def open_derived(
     cache: SampleCache, field: str, name: str, recipe: Recipe | None = None
 ) -> DerivedField:
     """Open a derived field; see ``SampleCache.derived``."""
-    directory = derived_directory(cache.cache_dir, field, name)
-    for _ in range(_OPENING_ATTEMPTS - 1):
+    attempts = OPENING_ATTEMPTS
+    while True:
+        attempts -= 1
+        found, directory, parts = read_derived(cache, field, name, recipe)
         try:
-            return _open(cache, field, name, recipe, directory)
-        except CorruptCacheError:  # perhaps renewed since the manifest was read
-            continue
-    return _open(cache, field, name, recipe, directory)
+            return DerivedField(cache.cache_dir, field, name, found, directory, parts)
+        except CorruptCacheError:
+            if not attempts:
+                raise
 
 
 def delete_derived(cache: SampleCache | str | os.PathLike[str], field: str, name: str) -> None:
@@ -226,9 +233,14 @@ def derived_document(
     }
 
 
-def _open(
-    cache: SampleCache, field: str, name: str, recipe: Recipe | None, directory: Path
-) -> DerivedField:
+def read_derived(
+    cache: SampleCache, field: str, name: str, recipe: Recipe | None = None
+) -> tuple[Recipe, Path, tuple[PartInfo, ...]]:
+    """Return the recipe, the directory and the parts of a derived field; opens none of its files.
+
+    Raises as ``SampleCache.derived`` does.
+    """
+    directory = derived_directory(cache.cache_dir, field, name)
     path = directory / MANIFEST_NAME
     document = read_document(path, DERIVED_FORMAT, DERIVED_VERSION)
     if document is None:
@@ -251,9 +263,7 @@ def _open(
             raise ValueError(f"unexpected directory {document['directory']!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(f"{path} is not a derived field's manifest: {error!r}") from error
-    return DerivedField(
-        cache.cache_dir, field, name, found, directory / str(document["directory"]), parts
-    )
+    return found, directory / str(document["directory"]), parts
 
 
 def _from_json(document: Mapping[str, Any], name: str) -> tuple[Recipe, tuple[PartInfo, ...]]:

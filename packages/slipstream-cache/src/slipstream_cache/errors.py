@@ -16,6 +16,7 @@
     ├── DerivedNotFoundError    LookupError         no usable derived field
     ├── SampleIdError           IndexError          a sample id out of range
     ├── SourceReadError         OSError             samples that the source could not read
+    ├── RepairError             RuntimeError        damage that this source cannot repair
     ├── BuildWorkerError        RuntimeError        a worker of an executor died or cannot work
     └── UnsupportedImageError   ValueError          an image that needs a transcode
 
@@ -86,6 +87,10 @@ class SourceReadError(CacheError, OSError):
         super().__init__(message)
         self.sample_ids = list(sample_ids)
         """Ids of the first samples that failed, in order."""
+
+
+class RepairError(CacheError, RuntimeError):
+    """Damaged parts cannot be made again from this source."""
 
 
 class BuildWorkerError(CacheError, RuntimeError):

@@ -55,6 +55,11 @@ class PartInfo:
     images: Mapping[str, ImageCounts] = field(default_factory=dict)
     """Image field to the counts of its images that are not sound."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all its files together."""
+        return sum(file.bytes for file in self.files.values())
+
 
 @dataclass(frozen=True)
 class SourceInfo:
@@ -79,7 +84,7 @@ class Manifest:
     @property
     def num_bytes(self) -> int:
         """Bytes of all part files together."""
-        return sum(file.bytes for part in self.parts for file in part.files.values())
+        return sum(part.num_bytes for part in self.parts)
 
     def to_json(self) -> str:
         """Return the text of ``manifest.json``: equal for equal manifests."""
@@ -205,16 +210,18 @@ def field_from_json(document: Mapping[str, Any]) -> FieldSpec:
     )
 
 
+def file_from_json(document: Mapping[str, Any]) -> FileInfo:
+    """Build a file's size and hash from their JSON form; raises as ``part_from_json`` does."""
+    return FileInfo(_count(document["bytes"]), _hash(document["xxh3"]))
+
+
 def part_from_json(name: str, document: Mapping[str, Any]) -> PartInfo:
     """Build a part from its JSON form; raises KeyError, TypeError, ValueError or AttributeError."""
     return PartInfo(
         name=name,
         first_sample=_count(document["first_sample"]),
         num_samples=_count(document["num_samples"]),
-        files={
-            file: FileInfo(_count(info["bytes"]), _hash(info["xxh3"]))
-            for file, info in document["files"].items()
-        },
+        files={file: file_from_json(info) for file, info in document["files"].items()},
         images={
             field: ImageCounts(_count(counts["damaged"]), _count(counts["unreadable"]))
             for field, counts in document["images"].items()

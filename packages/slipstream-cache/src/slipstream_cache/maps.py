@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import mmap
 import os
 import sys
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_cache.errors import CorruptCacheError
 from slipstream_cache.manifest import FileInfo
+
+_MAX_HEADER_BYTES: Final = 10 + 65_535  # of a .npy file of version 1.0
 
 
 class FileMap:
@@ -56,6 +59,10 @@ class FileMap:
         if 0 in shape:
             return np.empty(shape, dtype)
         return np.asarray(_View(self, dtype, shape, offset))
+
+    def first_bytes(self, limit: int) -> bytes:
+        """Return a copy of the first bytes, at most ``limit``."""
+        return ctypes.string_at(self.address, min(limit, self.num_bytes))
 
     def _map(self, descriptor: int) -> int:
         if sys.platform == "win32" or ctypes.sizeof(ctypes.c_void_p) != 8:
@@ -120,7 +127,7 @@ class NpyMap:
     ) -> None:
         self._map = FileMap(path, info)
         self._dtype, self._shape = dtype, shape
-        self._offset = _check_npy(path, info.bytes, dtype, shape)
+        self._offset = _check_npy(self._map, dtype, shape)
         self.address = self._map.address + self._offset
         """Address of the first element; never 0."""
 
@@ -129,21 +136,23 @@ class NpyMap:
         return self._map.array(self._dtype, self._shape, self._offset)
 
 
-def _check_npy(path: Path, num_bytes: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-    """Bytes before the data of a .npy file that has the expected dtype and shape."""
+def _check_npy(file: FileMap, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+    """Bytes before the data of a mapped .npy file that has the expected dtype and shape."""
+    start = io.BytesIO(file.first_bytes(_MAX_HEADER_BYTES))
     try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise ValueError(f".npy version {version}, expected (1, 0)")
-            found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(file)
-            offset = file.tell()
+        version = np.lib.format.read_magic(start)
+        if version != (1, 0):
+            raise ValueError(f".npy version {version}, expected (1, 0)")
+        found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(start)
     except ValueError as error:
-        raise CorruptCacheError(f"{path} is not a .npy file of this format: {error}") from error
-    expected_bytes = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if found_dtype != dtype or found_shape != shape or fortran or num_bytes != expected_bytes:
         raise CorruptCacheError(
-            f"{path} holds {found_dtype} of shape {found_shape} in {num_bytes} bytes, expected "
-            f"{dtype} of shape {shape} in {expected_bytes} bytes; run `slipstream verify`"
+            f"{file.path} is not a .npy file of this format: {error}"
+        ) from error
+    offset = start.tell()
+    expected_bytes = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if found_dtype != dtype or found_shape != shape or fortran or file.num_bytes != expected_bytes:
+        raise CorruptCacheError(
+            f"{file.path} holds {found_dtype} of shape {found_shape} in {file.num_bytes} bytes, "
+            f"expected {dtype} of shape {shape} in {expected_bytes} bytes; run `slipstream verify`"
         )
     return offset

@@ -46,8 +46,9 @@ class _Reader:
         self._files = field_files(name, spec)
         self._lock = threading.Lock()
         self._maps: dict[int, tuple[NpyMap, FileMap | None]] = {}
+        first = parts[0].first_sample if parts else 0
         ends = [part.first_sample + part.num_samples for part in parts]
-        self._starts = np.array([0, *ends], dtype=np.int64)
+        self._starts = np.array([first, *ends], dtype=np.int64)
         self._table = np.zeros((3, len(parts)), np.int64)
 
     def map_all(self) -> None:
@@ -124,15 +125,15 @@ class RaggedReader(_Reader):
         self._run(locate_ragged, ids, addresses, sizes)
         return Blobs(addresses, sizes, owner=self)
 
+    def load_bytes(self, ids: _Ids) -> list[bytes]:
+        """Return the values as they are stored."""
+        return [bytes(value) for value in self._views(ids)]
+
     def load(self, ids: _Ids) -> list[Any]:
         """Return the values, one new object each."""
-        blobs = self.locate(ids)
-        sizes = blobs.sizes
-        data, offsets = _gather(blobs.addresses, sizes)
-        view, ends = data.data, (offsets + sizes).tolist()
-        values = [view[a:b] for a, b in zip(offsets.tolist(), ends, strict=True)]
         if self._spec.content == "bytes":
-            return [bytes(value) for value in values]
+            return self.load_bytes(ids)
+        values = self._views(ids)
         try:
             texts = [str(value, "utf-8", TEXT_ERRORS) for value in values]
             return [json.loads(t) for t in texts] if self._spec.content == "json" else texts
@@ -141,6 +142,12 @@ class RaggedReader(_Reader):
                 f"field {self._name!r} of {self._cache_dir} has a value that is not valid "
                 f"{self._spec.content} ({error}); run `slipstream verify`"
             ) from error
+
+    def _views(self, ids: _Ids) -> list[memoryview]:
+        blobs = self.locate(ids)
+        data, offsets = _gather(blobs.addresses, blobs.sizes)
+        view, ends = data.data, (offsets + blobs.sizes).tolist()
+        return [view[a:b] for a, b in zip(offsets.tolist(), ends, strict=True)]
 
     def _map_part(self, part: PartInfo) -> tuple[NpyMap, FileMap, int]:
         payloads = self._map_file(part, self._files[0])
@@ -156,11 +163,19 @@ class ImageReader(_Reader):
         count = len(ids)
         addresses, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
         heights, widths = np.empty(count, np.int32), np.empty(count, np.int32)
-        marks = np.empty((3, count), np.uint8)
-        self._run(locate_images, ids, addresses, sizes, heights, widths, marks)
+        marks, checksums = np.empty((3, count), np.uint8), np.empty(count, np.int64)
+        self._run(locate_images, ids, addresses, sizes, heights, widths, marks, checksums)
         codecs, orientations, conditions = marks
         return Payloads(
-            addresses, sizes, heights, widths, codecs, orientations, conditions, owner=self
+            addresses,
+            sizes,
+            heights,
+            widths,
+            codecs,
+            orientations,
+            conditions,
+            checksums.view(np.uint64),
+            owner=self,
         )
 
     def load(self, ids: _Ids) -> dict[str, NDArray[Any]]:
@@ -177,13 +192,17 @@ class ImageReader(_Reader):
             "orientations": payloads.orientations,
         }
 
+    def rows(self, number: int) -> NDArray[Any]:
+        """Return the rows of a part (``IMAGE_SAMPLE_DTYPE``), mapped and read-only."""
+        return self._ensure_mapped(number).array()
+
     def conditions(self) -> NDArray[np.uint8]:
         """Return the condition of all samples; only parts with bad images are read."""
         found = np.zeros(int(self._starts[-1]), np.uint8)
         for number, part in enumerate(self._parts):
             counts = part.images[self._name]
             if counts.damaged or counts.unreadable:
-                rows = self._ensure_mapped(number).array()
+                rows = self.rows(number)
                 found[self._starts[number] : self._starts[number + 1]] = rows["condition"]
         return found
 

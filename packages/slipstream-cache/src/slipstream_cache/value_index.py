@@ -1,13 +1,15 @@
 """Which samples have a value: an index in CSR form beside the parts, made on request.
 
-``index/<field>/`` holds the sorted distinct ``values``, their ``offsets`` into ``sample_ids``, and
-a manifest that names the files of the cache that it was made from.
+An index holds the sorted distinct ``values``, their ``offsets`` into ``sample_ids``, and the hashes
+of the files of the cache that it was made from; ``additions`` says how it is put in place.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -17,6 +19,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_cache.additions import (
+    OPENING_ATTEMPTS,
+    parent_hashes,
+    publish_addition,
+    read_document,
+)
 from slipstream_cache.cache import SampleCache
 from slipstream_cache.errors import (
     CacheWriteError,
@@ -25,11 +33,10 @@ from slipstream_cache.errors import (
     IndexNotFoundError,
     ManifestError,
 )
-from slipstream_cache.field_types import field_files
 from slipstream_cache.layout import MANIFEST_NAME
-from slipstream_cache.manifest import FileInfo, json_text, parse_json_object
+from slipstream_cache.manifest import FileInfo, file_from_json
 from slipstream_cache.maps import NpyMap
-from slipstream_cache.publish import discard, publish_file, sync_directory, temporary_path
+from slipstream_cache.publish import sync_directory
 from slipstream_cache.writers import write_npy
 
 _logger = logging.getLogger(__name__)
@@ -38,6 +45,8 @@ INDEX_DIRECTORY: Final = "index"
 INDEX_FORMAT: Final = "slipcache-index"
 INDEX_VERSION: Final = 1
 
+_ARRAYS: Final = ("values", "offsets", "sample_ids")
+_DIRECTORY: Final = re.compile(r"[0-9a-f]{16}")
 _BATCH: Final = 65_536
 
 
@@ -123,36 +132,50 @@ def write_index(
 
 def open_index(cache: SampleCache, field: str) -> ValueIndex:
     """Open the value index of a field; see ``SampleCache.value_index``."""
+    attempts = OPENING_ATTEMPTS
+    while True:
+        attempts -= 1
+        directory, described = read_index(cache, field)
+        try:
+            arrays = {
+                name: NpyMap(directory / f"{name}.npy", file, dtype, (count,)).array()
+                for name, (file, dtype, count) in described.items()
+            }
+        except CorruptCacheError:
+            if not attempts:
+                raise
+        else:
+            return ValueIndex(field, arrays["values"], arrays["offsets"], arrays["sample_ids"])
+
+
+def read_index(
+    cache: SampleCache, field: str
+) -> tuple[Path, dict[str, tuple[FileInfo, np.dtype[Any], int]]]:
+    """Return an index's directory, and array name -> (file, dtype, count); opens no array.
+
+    Raises as ``SampleCache.value_index`` does.
+    """
     directory = cache.cache_dir / INDEX_DIRECTORY / field
     path = directory / MANIFEST_NAME
     advice = f"make it with `slipstream index {cache.cache_dir} --field {field}`"
-    try:
-        document = parse_json_object(path.read_text(encoding="utf-8"), path)
-    except FileNotFoundError as error:
-        raise IndexNotFoundError(f"field {field!r} has no value index; {advice}") from error
-    described = (document.get("format"), document.get("version"))
-    if described != (INDEX_FORMAT, INDEX_VERSION):
-        raise ManifestError(
-            f"{path}: expected {(INDEX_FORMAT, INDEX_VERSION)}, found {described}; {advice}"
-        )
-    if document.get("parent") != _parent(cache, field):
+    document = read_document(path, INDEX_FORMAT, INDEX_VERSION)
+    if document is None:
+        raise IndexNotFoundError(f"field {field!r} has no value index; {advice}")
+    if document.get("parent") != parent_hashes(cache.manifest, [field]):
         _logger.warning("%s was made from another state of the cache: ignored", directory)
         raise IndexNotFoundError(f"the value index of field {field!r} is out of date; {advice}")
     try:
-        arrays = {
-            name: NpyMap(
-                directory / f"{name}.npy",
-                FileInfo(info["bytes"], info["xxh3"]),
-                np.dtype(info["dtype"]),
-                (info["count"],),
-            ).array()
-            for name, info in document["arrays"].items()
-        }
-        return ValueIndex(field, arrays["values"], arrays["offsets"], arrays["sample_ids"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CorruptCacheError(
-            f"{path} is not an index's manifest: {error!r}; {advice}"
-        ) from error
+        arrays = document["arrays"]
+        described = {name: _array_from_json(arrays[name]) for name in _ARRAYS}
+        if not _DIRECTORY.fullmatch(document["directory"]):
+            raise ValueError(f"unexpected directory {document['directory']!r}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ManifestError(f"{path} is not an index's manifest: {error!r}; {advice}") from error
+    return directory / document["directory"], described
+
+
+def _array_from_json(info: dict[str, Any]) -> tuple[FileInfo, np.dtype[Any], int]:
+    return file_from_json(info), np.dtype(str(info["dtype"])), int(info["count"])
 
 
 def _distinct(cache: SampleCache, field: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -181,51 +204,25 @@ def _distinct(cache: SampleCache, field: str) -> tuple[NDArray[np.int64], NDArra
 
 
 def _publish(cache: SampleCache, field: str, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write the index under a temporary name, then put it in the place of an older one."""
+    """Write the index into a new directory, then put it in the place of an older one."""
     final = cache.cache_dir / INDEX_DIRECTORY / field
-    final.parent.mkdir(exist_ok=True)
-    temporary = temporary_path(final)
-    temporary.mkdir()
+    directory = final / secrets.token_hex(8)
+    directory.mkdir(parents=True)
     try:
         described = {}
         for name, rows in arrays.items():
-            (info,) = write_npy(temporary / f"{name}.npy", rows).values()
+            (info,) = write_npy(directory / f"{name}.npy", rows).values()
             described[name] = {"dtype": rows.dtype.str, "count": len(rows), **asdict(info)}
+        sync_directory(directory)
         document = {
             "format": INDEX_FORMAT,
             "version": INDEX_VERSION,
             "field": field,
-            "parent": _parent(cache, field),
+            "parent": parent_hashes(cache.manifest, [field]),
+            "directory": directory.name,
             "arrays": described,
         }
-        publish_file(temporary / MANIFEST_NAME, json_text(document))
-        _put_in_place(temporary, final)
-        sync_directory(final.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put_in_place(temporary: Path, final: Path) -> None:
-    """Rename over an existing directory; between the two renames there is no index."""
-    for _ in range(100):
-        try:
-            temporary.rename(final)
-        except OSError:
-            if not final.is_dir():
-                raise
-            discard(final)
-        else:
-            return
-    raise OSError(f"{final} is written by others all the time")
-
-
-def _parent(cache: SampleCache, field: str) -> dict[str, Any]:
-    """The files that an index of a field depends on."""
-    files = field_files(field, cache.fields[field])
-    return {
-        "key": cache.manifest.key,
-        "parts": {
-            part.name: {file: part.files[file].xxh3 for file in files}
-            for part in cache.manifest.parts
-        },
-    }
+        publish_addition(final, document)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise

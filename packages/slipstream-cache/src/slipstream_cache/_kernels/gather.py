@@ -80,10 +80,11 @@ def locate_images(
     heights: NDArray[np.int32],
     widths: NDArray[np.int32],
     marks: NDArray[np.uint8],
+    checksums: _Int64,
 ) -> int:
     """Write where each image is and what its row (``IMAGE_SAMPLE_DTYPE``) says.
 
-    ``marks`` (3, ids) gets codec, orientation and condition.
+    ``marks`` (3, ids) gets codec, orientation and condition; ``checksums`` holds 64 unsigned bits.
     """
     part = 0
     for i in range(begin, len(ids)):
@@ -101,6 +102,7 @@ def locate_images(
         widths[i] = load_u32(row + 16)
         for k in range(3):
             marks[k, i] = load_u8(row + 20 + k)
+        checksums[i] = load_u64(row + 24)
     return len(ids)
 
 
