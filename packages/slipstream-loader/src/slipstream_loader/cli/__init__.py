@@ -17,8 +17,10 @@ from slipstream_decoders import DecodeError
 from slipstream_loader.cli.bench import bench
 from slipstream_loader.cli.build import build
 from slipstream_loader.cli.demo import demo
+from slipstream_loader.cli.index import index
 from slipstream_loader.cli.info import info
 from slipstream_loader.cli.show import show
+from slipstream_loader.cli.verify import verify
 from slipstream_loader.errors import LoaderError
 
 app = typer.Typer(
@@ -28,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, build, info, show, bench):
+for command in (demo, build, info, verify, index, show, bench):
     app.command()(command)
 
 
