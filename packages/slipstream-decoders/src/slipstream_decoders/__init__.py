@@ -34,6 +34,7 @@ __all__ = [
     "UnsupportedImageError",
     "apply_stage",
     "center_boxes",
+    "channel_sums",
     "crop_images",
     "decode_images",
     "default_num_threads",
@@ -81,6 +82,9 @@ if TYPE_CHECKING:
         CorruptImageError,
         DecodeError,
         UnsupportedImageError,
+    )
+    from slipstream_decoders.pixel_sums import (
+        channel_sums,
     )
     from slipstream_decoders.rng import (
         stream_key,
@@ -153,6 +157,7 @@ else:
         "UnsupportedImageError": "errors",
         "apply_stage": "stages.base",
         "center_boxes": "boxes",
+        "channel_sums": "pixel_sums",
         "crop_images": "decode",
         "decode_images": "decode",
         "default_num_threads": "threads",

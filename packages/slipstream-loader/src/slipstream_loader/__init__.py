@@ -24,6 +24,7 @@ __all__ = [
     "SourceError",
     "StageError",
     "StateError",
+    "compute_normalization_stats",
     "decode_image",
     "open_source",
     "prepare_cache",
@@ -31,6 +32,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from slipstream_loader.batches import Batch
+    from slipstream_loader.channel_stats import compute_normalization_stats
     from slipstream_loader.dataset import SlipstreamDataset, decode_image
     from slipstream_loader.errors import (
         DatasetArgumentError,
@@ -66,6 +68,7 @@ else:
         "SourceError": "errors",
         "StageError": "errors",
         "StateError": "errors",
+        "compute_normalization_stats": "channel_stats",
         "decode_image": "dataset",
         "open_source": "sources.detect",
         "prepare_cache": "prepare",

@@ -20,6 +20,7 @@ from slipstream_loader.cli.demo import demo
 from slipstream_loader.cli.index import index
 from slipstream_loader.cli.info import info
 from slipstream_loader.cli.show import show
+from slipstream_loader.cli.stats import stats
 from slipstream_loader.cli.verify import verify
 from slipstream_loader.errors import LoaderError
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, build, info, verify, index, show, bench):
+for command in (demo, build, info, verify, index, show, stats, bench):
     app.command()(command)
 
 

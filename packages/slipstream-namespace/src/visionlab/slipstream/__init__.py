@@ -39,6 +39,7 @@ __all__ = [
     "ToTorchImage",
     "ValueIndex",
     "build",
+    "compute_normalization_stats",
     "estimate_rejection_fallback_rate",
     "write_index",
 ]
@@ -72,6 +73,7 @@ _LAYER_OF = {
     "estimate_rejection_fallback_rate": "slipstream_decoders",
     "SlipstreamDataset": "slipstream_loader",
     "SlipstreamLoader": "slipstream_loader",
+    "compute_normalization_stats": "slipstream_loader",
 }
 _RENAMED = {  # names of earlier versions -> their names in the layers
     "CenterCrop": "DecodeCenterCrop",
@@ -115,6 +117,7 @@ if TYPE_CHECKING:
     from slipstream_loader import (
         SlipstreamDataset,
         SlipstreamLoader,
+        compute_normalization_stats,
     )
 else:  # out of sight of type checkers, which would take any misspelt name for one of ours
 

@@ -1,0 +1,21 @@
+"""Progress bars for what takes long."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm.auto import tqdm
+from tqdm.notebook import tqdm_notebook
+
+
+def progress_bar(total: int, description: str, *, verbose: bool) -> Any:
+    """A bar that counts samples; silent unless ``verbose`` and somebody watches.
+
+    Returns
+    -------
+    tqdm
+        To be used as a context manager.
+    """
+    watched = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
+    return tqdm(total=total, unit="samples", desc=description, disable=not (verbose and watched))
