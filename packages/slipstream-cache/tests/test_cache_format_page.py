@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from slipstream_cache import Codec, Condition, ImageFlag, build, layout
+from slipstream_cache import (
+    Codec,
+    Condition,
+    FieldSpec,
+    ImageFlag,
+    Recipe,
+    build,
+    derive,
+    layout,
+    write_index,
+    write_stats,
+)
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
 from slipstream_cache.testing import MemorySource, make_jpeg
 
@@ -74,3 +87,44 @@ def test_the_page_names_the_rows_and_numbers_of_the_code() -> None:
     assert f"{layout.MAX_PART_SAMPLES:,} samples" in text
     assert layout.MAX_PART_BYTES == 1 << 30
     assert f"{layout.PAYLOAD_PADDING_BYTES} zero bytes" in text
+
+
+@needs_page
+def test_the_page_names_the_keys_of_additions(tmp_path: Path) -> None:
+    """The manifests of derived fields, indexes and statistics have the keys of its tables."""
+    cache = build(MemorySource([{"image": make_jpeg(3, 5), "label": 1}]), tmp_path / "c")
+    recipe = Recipe("widths", 1, FieldSpec("dense", "<i4"))
+    derive(cache, "image", "width", recipe, lambda payloads: payloads.widths)
+    write_index(cache, "label")
+    write_stats(cache, "mean", ["label"], {"mean": 1})
+    text = PAGE.read_text(encoding="utf-8")
+    shared = table_keys(text, "## Additions")
+    for heading, file in (
+        ("### derived/", "derived/image.width/manifest.json"),
+        ("### index/", "index/label/manifest.json"),
+        ("### stats/", "stats/mean.json"),
+    ):
+        document = json.loads((cache.cache_dir / file).read_text())
+        assert document.keys() == shared | table_keys(text, heading)
+        assert f'`"{document["format"]}"`' in text
+        assert document["version"] == 1
+
+
+@needs_page
+def test_the_page_tells_the_directory_of_a_derived_field(tmp_path: Path) -> None:
+    """Its name is the hash that the page describes."""
+    cache = build(MemorySource([{"image": make_jpeg(3, 5)}]), tmp_path / "c")
+    recipe = Recipe("widths", 1, FieldSpec("dense", "<i4"), {"x": [1]})
+    found = derive(cache, "image", "width", recipe, lambda payloads: payloads.widths)
+    document = json.loads((found.directory.parent / "manifest.json").read_text())
+    hashed = {key: document[key] for key in ("name", "recipe", "parent")}
+    digest = hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    assert found.directory.name == document["directory"] == digest[:16]
+
+
+def table_keys(text: str, heading: str) -> set[str]:
+    """The names in the first column of the table that follows a heading."""
+    section = text[text.index(heading) :].split("|---|---|\n", 1)[1].split("\n\n", 1)[0]
+    return {
+        key for row in section.splitlines() for key in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
