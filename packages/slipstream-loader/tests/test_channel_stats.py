@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from slipstream_cache import FieldNotFoundError, SampleCache, StorageOptions
+from slipstream_cache import (
+    CacheWriteError,
+    FieldNotFoundError,
+    SampleCache,
+    StorageOptions,
+    read_stats,
+)
 from slipstream_decoders import CorruptImageError
 from slipstream_loader import (
     LoaderError,
@@ -24,6 +32,7 @@ from slipstream_loader import (
 )
 from slipstream_loader.cli import app
 
+command = import_module("slipstream_loader.cli.stats")  # the package holds its function
 SIZES = [(40, 60), (33, 21), (8, 8), (100, 3), (57, 90), (64, 64), (1, 1)]
 
 
@@ -182,7 +191,7 @@ def test_wrong_arguments_are_refused(cache: SampleCache) -> None:
 
 
 def test_the_command_prints_them(cache: SampleCache) -> None:
-    """As text to read, and as JSON with every digit."""
+    """As text to read, and as JSON with every digit; of some samples nothing is kept."""
     runner = CliRunner()
     arguments = ["stats", str(cache.cache_dir), "--num-samples", "3"]
     expected = compute_normalization_stats(cache, num_samples=3, verbose=False)
@@ -191,3 +200,28 @@ def test_the_command_prints_them(cache: SampleCache) -> None:
     assert {key: tuple(value) for key, value in json.loads(printed.stdout).items()} == expected
     text = runner.invoke(app, arguments).stdout
     assert f"mean ({expected['mean'][0]:.6f}" in text
+    assert read_stats(cache, "normalization") is None
+
+
+def test_the_command_keeps_the_statistics_of_all_samples(
+    dataset: SlipstreamDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the cache, where the next call finds them; a cache that nobody may write does not fail."""
+    copy = tmp_path / "copy"
+    shutil.copytree(prepare_cache(dataset, verbose=False).cache_dir, copy)
+    arguments = ["stats", str(copy), "--json"]
+
+    def refuse(*_: object) -> None:
+        raise CacheWriteError("read-only")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "write_stats", refuse)
+        first = CliRunner().invoke(app, arguments)
+    assert first.exit_code == 0
+    assert read_stats(SampleCache.open(copy), "normalization") is None
+    second = CliRunner().invoke(app, arguments)
+    kept = read_stats(SampleCache.open(copy), "normalization")
+    assert kept == {"image": json.loads(first.stdout)}
+    monkeypatch.setattr(command, "compute_normalization_stats", refuse)
+    third = CliRunner().invoke(app, arguments)
+    assert first.stdout == second.stdout == third.stdout
