@@ -18,8 +18,7 @@ from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE, PAYLOAD_PADDING_BYTES
 from slipstream_cache.manifest import FileInfo
 from slipstream_cache.source import FieldSpec
 
-_BUFFER_BYTES: Final = 1 << 15  # larger values are written without a copy
-_READ_BYTES: Final = 1 << 20
+_BUFFER_BYTES: Final = 1 << 16
 _IMAGE_ROW: Final = struct.Struct("<QIIIBBBBQ")  # IMAGE_SAMPLE_DTYPE
 _LONGEST_COUNT: Final = 10**19  # digits that the .npy header leaves room for
 
@@ -85,27 +84,40 @@ def _make_writer(spec: FieldSpec, paths: Sequence[Path]) -> _FieldWriter:
 
 
 class _HashedFile:
-    """A new file that is hashed while it is written."""
+    """A new file that is hashed while it is written, in blocks that fit a processor's cache."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("xb", buffering=_BUFFER_BYTES)
+        self._file = path.open("xb", buffering=0)
         self._hash = xxhash.xxh3_64()
         self._num_bytes = 0
+        self._pieces: list[bytes] = []
+        self._num_pending = 0
 
-    def write(self, data: bytes | bytearray) -> None:
-        self._file.write(data)
-        self._hash.update(data)
-        self._num_bytes += len(data)
+    def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._num_pending += len(data)
+        if self._num_pending >= _BUFFER_BYTES:
+            self._flush()
 
     def finish(self) -> dict[str, FileInfo]:
         with self._file:
-            self._file.flush()
+            self._flush()
             os.fsync(self._file.fileno())
         return {self.path.name: FileInfo(self._num_bytes, self._hash.hexdigest())}
 
     def abandon(self) -> None:
-        _close_quietly(self._file)
+        self._file.close()
+
+    def _flush(self) -> None:
+        block = b"".join(self._pieces)
+        self._pieces.clear()
+        self._num_pending = 0
+        self._hash.update(block)
+        self._num_bytes += len(block)
+        rest = memoryview(block)
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
 
 class _DenseWriter:
@@ -223,7 +235,7 @@ def write_npy(path: Path, rows: np.ndarray[Any, Any]) -> dict[str, FileInfo]:
 def hash_file(path: Path) -> str:
     """Return the xxh3_64 of a file, 16 hexadecimal characters."""
     digest = xxhash.xxh3_64()
-    buffer = memoryview(bytearray(_READ_BYTES))
+    buffer = memoryview(bytearray(_BUFFER_BYTES))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import Executor
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -15,7 +16,11 @@ from slipstream_loader.transcode import transcode
 
 
 def prepare_cache(
-    dataset: SlipstreamDataset, *, num_workers: int | None = None, verbose: bool = True
+    dataset: SlipstreamDataset,
+    *,
+    num_workers: int | None = None,
+    verbose: bool = True,
+    executor: Executor | None = None,
 ) -> SampleCache:
     """Open the data set's cache, building it first if there is none.
 
@@ -23,9 +28,11 @@ def prepare_cache(
     ----------
     dataset : SlipstreamDataset
     num_workers : int, optional
-        Threads of a build.
+        Threads of a build; with an executor, of each of its tasks.
     verbose : bool
         Whether a build shows its progress (on a terminal or in a notebook only).
+    executor : concurrent.futures.Executor, optional
+        Where a build is done; by default in this process. See `slipstream_cache.build`.
 
     Returns
     -------
@@ -45,10 +52,17 @@ def prepare_cache(
         raise EmptyDatasetError(f"{source.uri} has no samples")
     path = Path(dataset.cache_path)
     disable = not verbose or not _shows_progress()
-    with tqdm(total=len(source), unit="samples", desc="building cache", disable=disable) as bar:
+    with tqdm(
+        total=len(source), unit=" samples", desc="building cache", delay=0.3, disable=disable
+    ) as bar:
+        first = True
 
         def progress(done: int, total: int) -> None:
+            nonlocal first
             bar.total = total
+            if first:  # what an interrupted build has done counts for no rate
+                bar.initial = bar.n = done
+                first = False
             bar.update(done - bar.n)
 
         return build(
@@ -58,6 +72,7 @@ def prepare_cache(
             transcode=transcode,
             num_workers=num_workers,
             progress=progress,
+            executor=executor,
         )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from slipstream_cache import StorageOptions
+from slipstream_cache import BuildWorkerError, SampleCache, StorageOptions
+from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
 from slipstream_loader.cli.report import count, size
 from slipstream_loader.dataset import SlipstreamDataset
@@ -22,7 +26,20 @@ def build(
         int | None, typer.Option(min=1, help="Shrink images whose longer side is larger, pixels.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads. Default: the CPUs of this process.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads that read. Default: two for each CPU of this process; with --dask, 4 "
+            "for each part that is being written.",
+        ),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Build on the workers of a dask scheduler, such as tcp://node01:8786. They must "
+            "see the source and the cache under the same paths.",
+        ),
     ] = None,
 ) -> None:
     """Build the cache of a source, or find that it is there already."""
@@ -30,9 +47,44 @@ def build(
     dataset = SlipstreamDataset(
         source, cache_dir=cache_dir, storage_options=StorageOptions(max_size=max_size)
     )
+    was_there = (dataset.cache_path / MANIFEST_NAME).exists()
     started = time.perf_counter()
-    cache = prepare_cache(dataset, num_workers=workers)
+    with _executor(dask) as executor:
+        cache = prepare_cache(dataset, num_workers=workers, executor=executor)
     seconds = time.perf_counter() - started
-    total = sum(path.stat().st_size for path in cache.cache_dir.rglob("*") if path.is_file())
-    console.print(f"{count(len(cache), 'sample')}, {size(total)}, {seconds:.1f} s")
+    rate = f"{size(cache.manifest.num_bytes / seconds)}/s"
+    console.print(_contents(cache), highlight=False, soft_wrap=True)
+    console.print("found, built before" if was_there else f"{seconds:.1f} s, {rate}")
     console.print(str(cache.cache_dir), soft_wrap=True, highlight=False)
+
+
+def _contents(cache: SampleCache) -> str:
+    """Samples, bytes, parts, and the images that are not sound."""
+    parts = cache.manifest.parts
+    counts = [counts for part in parts for counts in part.images.values()]
+    words = [count(len(cache), "sample"), size(cache.manifest.num_bytes), count(len(parts), "part")]
+    if counts:
+        words.append(f"{sum(found.damaged for found in counts):,} damaged")
+        words.append(f"{sum(found.unreadable for found in counts):,} unreadable")
+    return ", ".join(words)
+
+
+@contextmanager
+def _executor(address: str | None) -> Iterator[Executor | None]:
+    """The workers of a dask scheduler; None without an address: this process."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError as error:
+        raise typer.BadParameter(
+            "--dask needs dask: pip install 'visionlab-slipstream-loader[dask]'"
+        ) from error
+    with Client(address) as client:  # type: ignore[no-untyped-call]
+        try:
+            yield client.get_executor()
+        except KilledWorker as error:
+            raise BuildWorkerError(
+                f"{error} Parts that are complete stay, and the next build goes on after them."
+            ) from error
