@@ -64,11 +64,13 @@ class FailurePolicy:
         self._num_stored = len(cache)
         self._telemetry = telemetry
         self._lock = threading.Lock()
-        self._bad: set[int] = set()
+        self._bad: dict[int, str] = {}
+        self._reported: set[int] = set()
         if on_error in ("skip", "replace"):
             for name in maker.decoded_fields:
-                unreadable = cache.conditions(name) == Condition.UNREADABLE
-                self._bad.update(np.flatnonzero(unreadable).tolist())
+                unreadable = np.flatnonzero(cache.conditions(name) == Condition.UNREADABLE)
+                reason = f"field {name!r}: unreadable when the cache was built"
+                self._bad.update(dict.fromkeys(unreadable.tolist(), reason))
 
     def make(self, context: BatchContext) -> Batch | None:
         """One batch; None if nothing is left of it.
@@ -91,8 +93,8 @@ class FailurePolicy:
             try:
                 batch = self._maker.make(attempt)
             except _DecodeErrors as error:
-                if not error.sample_ids or self._all_known(error.sample_ids):
-                    raise
+                if not set(attempt.sample_ids.tolist()).intersection(error.sample_ids):
+                    raise  # not of these samples: trying again without them would not end
                 self._note(error.sample_ids, str(error))
                 continue
             if self._on_error == "replace":
@@ -106,29 +108,31 @@ class FailurePolicy:
         valid[list(failures)] = False
         batch[VALID] = torch.from_numpy(valid)
         for row, reason in failures.items():
-            self._note([int(context.sample_ids[row])], reason)
+            sample_id = int(context.sample_ids[row])
+            self._note([sample_id], reason)
+            self._report([sample_id])
         return batch
-
-    def _all_known(self, sample_ids: list[int]) -> bool:
-        with self._lock:
-            return self._bad.issuperset(sample_ids)
 
     def _note(self, sample_ids: list[int], reason: str) -> None:
         with self._lock:
-            new = [sample_id for sample_id in sample_ids if sample_id not in self._bad]
-            self._bad.update(new)
-        self._telemetry.failed(new, reason)
+            self._bad.update(dict.fromkeys(sample_ids, reason))
+
+    def _report(self, sample_ids: list[int]) -> None:
+        """Tell the telemetry of bad samples that have come up, each once."""
+        with self._lock:
+            new = [sample_id for sample_id in sample_ids if sample_id not in self._reported]
+            self._reported.update(new)
+            reasons = {sample_id: self._bad[sample_id] for sample_id in new}
+        self._telemetry.failed(reasons)
 
     def _is_bad(self, sample_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         with self._lock:
-            return (
-                np.isin(sample_ids, list(self._bad))
-                if self._bad
-                else np.zeros(sample_ids.shape, bool)
-            )
+            return np.isin(sample_ids, np.array(list(self._bad), np.int64))
 
     def _kept(self, context: BatchContext) -> BatchContext:
-        return context.rows(~self._is_bad(context.sample_ids))
+        bad = self._is_bad(context.sample_ids)
+        self._report(context.sample_ids[bad].tolist())
+        return context.rows(~bad) if bad.any() else context
 
     def _replaced(self, context: BatchContext) -> BatchContext:
         """The context with every bad id replaced by one that is not known to be bad."""
@@ -136,6 +140,7 @@ class FailurePolicy:
         bad = self._is_bad(ids)
         if not bad.any():
             return context
+        self._report(ids[bad].tolist())
         key = stream_key(context.seed, context.epoch, "replacement")
         rows = np.flatnonzero(bad)
         draws = uniforms(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -94,13 +94,14 @@ class Telemetry:
                 ready_seconds=stats.ready_seconds + lay_ready,
             )
 
-    def failed(self, sample_ids: Sequence[int], reason: str) -> None:
-        """Note samples that could not be decoded."""
+    def failed(self, reasons: Mapping[int, str]) -> None:
+        """Note samples that could not be decoded: sample id -> reason."""
         with self._lock:
             stats = self._stats
-            self._stats = replace(stats, num_failures=stats.num_failures + len(sample_ids))
-            for sample_id in sample_ids[: _KEPT_FAILURES - len(stats.failures)]:
-                stats.failures[sample_id] = reason
+            self._stats = replace(stats, num_failures=stats.num_failures + len(reasons))
+            for sample_id, reason in reasons.items():
+                if len(stats.failures) < _KEPT_FAILURES:
+                    stats.failures[sample_id] = reason
 
     def snapshot(self) -> LoaderStats:
         """A copy of the sums."""

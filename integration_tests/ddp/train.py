@@ -1,0 +1,81 @@
+"""A small training run under torchrun: trains, notes what it saw, stops or resumes mid-epoch.
+
+torchrun --nproc-per-node N train.py --data DIR --out DIR [--steps S] [--resume FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from slipstream_decoders import DecodeRandomResizedCrop, Normalize
+from slipstream_loader import SlipstreamDataset, SlipstreamLoader
+
+
+def main() -> None:
+    """Train and write ``rank-<r>.json``, and ``state.json`` from rank 0."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--seed", type=int)
+    arguments = parser.parse_args()
+
+    dist.init_process_group("gloo")
+    torch.set_num_threads(1)
+    loader = SlipstreamLoader(
+        SlipstreamDataset(arguments.data, cache_dir=arguments.out.parent / "caches"),
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        drop_last=False,
+        pipelines={"image": [DecodeRandomResizedCrop(32), Normalize()]},
+        num_threads=1,
+    )
+    if arguments.resume:
+        loader.load_state_dict(json.loads(arguments.resume.read_text()))
+    network = DistributedDataParallel(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4))
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    seen: list[dict[str, object]] = []
+    while loader.state_dict()["epoch"] < arguments.epochs and len(seen) < arguments.steps:
+        epoch = loader.state_dict()["epoch"]
+        for batch in loader:
+            loss = torch.nn.functional.cross_entropy(network(batch["image"]), batch["label"])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            padding = batch.get("_padding", torch.zeros(len(batch["_indices"]), dtype=torch.bool))
+            seen.append(
+                {
+                    "epoch": epoch,
+                    "ids": batch["_indices"].tolist(),
+                    "padding": padding.tolist(),
+                    "pixels": [
+                        hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
+                        for image in batch["image"]
+                    ],
+                    "loss": loss.item(),
+                }
+            )
+            if len(seen) == arguments.steps:
+                break
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / f"rank-{dist.get_rank()}.json").write_text(json.dumps(seen))
+    if dist.get_rank() == 0:
+        (arguments.out / "state.json").write_text(json.dumps(loader.state_dict()))
+    loader.shutdown()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
