@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from slipstream_cache import CacheWriteError, SampleCache, build, layout
-from slipstream_cache.publish import publish_file, read_sealed_part
+from slipstream_cache.publish import discard_broken_part, publish_file, read_sealed_part
 from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
 
 _Tree = dict[str, bytes]
@@ -214,3 +215,73 @@ def test_a_write_error_names_the_cache(tmp_path: Path, monkeypatch: pytest.Monke
         build(MemorySource(SAMPLES), tmp_path / "c")
     assert isinstance(caught.value, OSError)
     assert str(tmp_path / "c") in str(caught.value)
+
+
+def test_builders_leave_to_others_what_they_are_writing(tmp_path: Path, expected: _Tree) -> None:
+    """A part that somebody seems to be writing comes last, and is written if nobody finishes it."""
+    with pytest.raises(ZeroDivisionError):
+        build(MemorySource([*SAMPLES[:1], ZeroDivisionError(), *SAMPLES[2:]]), tmp_path / "c")
+    (tmp_path / "c" / "part-00002.0123456789ab").mkdir()
+    read: list[int] = []
+
+    class Recorder(MemorySource):
+        def __getitem__(self, index: int) -> Any:
+            read.append(index)
+            return super().__getitem__(index)
+
+    build(Recorder(SAMPLES), tmp_path / "c", num_workers=1)
+    assert read == [*range(16), *range(24, 100), *range(16, 24)]
+    assert read_tree(tmp_path / "c") == expected
+
+
+def test_a_part_that_was_replaced_by_a_whole_one_is_not_discarded(
+    tmp_path: Path, expected: _Tree
+) -> None:
+    """Between a look at a broken part and its removal another builder may have written it anew."""
+    cache = build(MemorySource(SAMPLES), tmp_path / "c")
+    discard_broken_part(tmp_path / "c" / "part-00003", cache.fields)
+    assert read_tree(tmp_path / "c") == expected
+    (tmp_path / "c" / "part-00003" / "label.npy").unlink()
+    discard_broken_part(tmp_path / "c" / "part-00003", cache.fields)
+    discard_broken_part(tmp_path / "c" / "part-00003", cache.fields)
+    assert sorted(path.name for path in (tmp_path / "c").glob("part-00003*")) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="mapped files cannot be removed on Windows")
+def test_a_cache_that_is_replaced_while_mapped_stays_readable(tmp_path: Path) -> None:
+    """Whoever has read a cache keeps its samples; who opens it later gets the new ones."""
+    old = build(MemorySource(SAMPLES), tmp_path / "c")
+    before = old.load_batch(range(100))
+    shutil.rmtree(tmp_path / "c")
+    changed = [{**sample, "label": -sample["label"]} for sample in SAMPLES]
+    new = build(MemorySource(changed, name="changed"), tmp_path / "c")
+    after = old.load_batch(range(100))
+    assert after["image"]["data"].tobytes() == before["image"]["data"].tobytes()
+    assert after["label"].tolist() == before["label"].tolist() == list(range(100))
+    assert new.load_batch(range(100))["label"].tolist() == [-i for i in range(100)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a small file system of its own")
+def test_a_full_file_system(tmp_path: Path) -> None:
+    """A build says that the disk is full, keeps sealed parts, and finishes when there is room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
+    if os.getuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    large = [{"x": bytes([i]) * 20_000} for i in range(100)]
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layout, "MAX_PART_SAMPLES", 8)
+            with pytest.raises(CacheWriteError, match="No space left"):
+                build(MemorySource(large), disk / "c")
+            sealed = list((disk / "c").glob("part-?????/part.json"))
+            assert sealed
+            assert not list((disk / "c").glob("*.????????????"))
+            subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
+            cache = build(MemorySource(large), disk / "c")
+        assert all(path.exists() for path in sealed)
+        assert [cache[i] for i in range(100)] == large
+        del cache
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
