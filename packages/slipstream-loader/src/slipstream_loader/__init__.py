@@ -26,14 +26,18 @@ __all__ = [
     "StateError",
     "compute_normalization_stats",
     "decode_image",
+    "list_collate_fn",
     "open_source",
     "prepare_cache",
+    "show_batch",
 ]
 
 if TYPE_CHECKING:
     from slipstream_loader.batches import Batch
     from slipstream_loader.channel_stats import compute_normalization_stats
+    from slipstream_loader.collate import list_collate_fn
     from slipstream_loader.dataset import SlipstreamDataset, decode_image
+    from slipstream_loader.display import show_batch
     from slipstream_loader.errors import (
         DatasetArgumentError,
         EmptyDatasetError,
@@ -70,8 +74,10 @@ else:
         "StateError": "errors",
         "compute_normalization_stats": "channel_stats",
         "decode_image": "dataset",
+        "list_collate_fn": "collate",
         "open_source": "sources.detect",
         "prepare_cache": "prepare",
+        "show_batch": "display",
     }
 
     def __getattr__(name: str) -> Any:

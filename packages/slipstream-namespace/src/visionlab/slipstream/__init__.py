@@ -41,6 +41,8 @@ __all__ = [
     "build",
     "compute_normalization_stats",
     "estimate_rejection_fallback_rate",
+    "list_collate_fn",
+    "show_batch",
     "write_index",
 ]
 
@@ -74,6 +76,8 @@ _LAYER_OF = {
     "SlipstreamDataset": "slipstream_loader",
     "SlipstreamLoader": "slipstream_loader",
     "compute_normalization_stats": "slipstream_loader",
+    "list_collate_fn": "slipstream_loader",
+    "show_batch": "slipstream_loader",
 }
 _RENAMED = {  # names of earlier versions -> their names in the layers
     "CenterCrop": "DecodeCenterCrop",
@@ -118,6 +122,8 @@ if TYPE_CHECKING:
         SlipstreamDataset,
         SlipstreamLoader,
         compute_normalization_stats,
+        list_collate_fn,
+        show_batch,
     )
 else:  # out of sight of type checkers, which would take any misspelt name for one of ours
 
