@@ -264,12 +264,14 @@ def crop_run(
     output_width: int,
     scratch: Scratch,
     statuses: NDArray[np.int32],
-) -> None:
-    """Decode, crop and resize the images of ``rows`` in turn.
+) -> int:
+    """Decode, crop and resize the images of ``rows`` in turn, up to the first that is damaged.
 
-    ``output`` is the address of (B, output_height, output_width, 3) bytes.
+    ``output`` is the address of (B, output_height, output_width, 3) bytes. The result is how many
+    rows have a status now. A damaged image can leave tables in the handle that make it refuse
+    sound ones: it must not be used again after a status of ``CORRUPT``.
     """
-    for row in rows:
+    for done, row in enumerate(rows):
         image = Image(
             addresses[row],
             sizes[row],
@@ -293,3 +295,6 @@ def crop_run(
             statuses[row] = crop_by_rgb(
                 functions, handle, image, target, output_height, output_width, scratch
             )
+        if statuses[row] == _CORRUPT:
+            return done + 1
+    return rows.size

@@ -13,8 +13,27 @@ from numpy.typing import NDArray
 
 from slipstream_decoders._kernels.jpeg.crop import Scratch as ScratchMemory
 from slipstream_decoders._kernels.jpeg.crop import crop_run, plane_bytes_for
-from slipstream_decoders._kernels.jpeg.parse import HEADER_WORDS
-from slipstream_decoders._kernels.jpeg.planes import Memory, data_bytes_for, prepare_workspace
+from slipstream_decoders._kernels.jpeg.parse import (
+    ACROSS,
+    COMPONENT_WORDS,
+    COMPONENTS,
+    DOWN,
+    HEADER_WORDS,
+    HEIGHT,
+    MCU_ROWS,
+    MCUS_ACROSS,
+    NUM_COMPONENTS,
+    WIDTH,
+    parse_header,
+)
+from slipstream_decoders._kernels.jpeg.planes import (
+    Memory,
+    Planes,
+    Window,
+    data_bytes_for,
+    decode_planes,
+    prepare_workspace,
+)
 from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE_BYTES
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
@@ -25,9 +44,11 @@ from slipstream_decoders.status import DecodeStatus
 class NativeDecoder:
     """A decoder's memory: used by one thread at a time."""
 
+    scratch_type: type[Scratch] = Scratch
+
     def __init__(self) -> None:
         self.header = np.zeros(HEADER_WORDS, np.int64)
-        self.scratch = Scratch()
+        self.scratch = self.scratch_type()
         self._workspace = np.zeros(WORKSPACE_BYTES, np.uint8)
         prepare_workspace(self._workspace.ctypes.data)
 
@@ -35,6 +56,62 @@ class NativeDecoder:
         """Memory for payloads of at most so many bytes."""
         data = self.scratch.get("data", int(data_bytes_for(largest_payload)))
         return Memory(self._workspace.ctypes.data, data.ctypes.data, data.nbytes)
+
+    def planes(
+        self,
+        batch: EncodedBatch,
+        row: int,
+        window: tuple[int, int, int, int] | None = None,
+    ) -> tuple[DecodeStatus, list[NDArray[np.uint8]]]:
+        """Decode one image, or a window of it, to its planes.
+
+        Parameters
+        ----------
+        batch : EncodedBatch
+        row : int
+        window : (int, int, int, int), optional
+            First and last + 1 MCU: x_begin, y_begin, x_end, y_end. Default: all.
+
+        Returns
+        -------
+        (DecodeStatus, list of ndarray of uint8)
+            One or three planes of whole MCUs, new memory; none unless the status is OK.
+        """
+        header = self.header
+        payload, size = int(batch.addresses[row]), int(batch.sizes[row])
+        status = DecodeStatus(parse_header(payload, size, header))
+        if status != DecodeStatus.OK:
+            return status, []
+        if header[HEIGHT] != batch.heights[row] or header[WIDTH] != batch.widths[row]:
+            return DecodeStatus.SIZE_MISMATCH, []
+        mcus = Window(*(window or (0, 0, int(header[MCUS_ACROSS]), int(header[MCU_ROWS]))))
+        shapes = [
+            (
+                8 * int(header[words + DOWN]) * (mcus.y_end - mcus.y_begin),
+                8 * int(header[words + ACROSS]) * (mcus.x_end - mcus.x_begin),
+            )
+            for words in range(
+                COMPONENTS,
+                COMPONENTS + COMPONENT_WORDS * int(header[NUM_COMPONENTS]),
+                COMPONENT_WORDS,
+            )
+        ]
+        planes = [np.empty(shape, np.uint8) for shape in shapes]
+        luma, blue, red = ([plane.ctypes.data for plane in planes] + [0, 0])[:3]
+        points, points_sizes = _seek_columns(batch)
+        status = DecodeStatus(
+            decode_planes(
+                payload,
+                size,
+                header,
+                mcus,
+                Planes(luma, blue, red, planes[0].shape[1], planes[-1].shape[1]),
+                int(points[row]),
+                int(points_sizes[row]),
+                self.memory(size),
+            )
+        )
+        return status, planes if status == DecodeStatus.OK else []
 
 
 class NativeEngine:

@@ -25,6 +25,13 @@ class _Decompressor:
         self.header = np.zeros(64, np.uint8)
         self.scratch = Scratch()
 
+    def complaint(self) -> str:
+        """What the library said about a damaged image; the next one gets a new handle."""
+        message = self._library.last_message(self.handle)
+        self._library.free_handle(self.handle)
+        self.handle = self._library.new_handle()
+        return message
+
     def __del__(self) -> None:
         if hasattr(self, "handle"):
             self._library.free_handle(self.handle)
@@ -53,32 +60,34 @@ class TurboJpegEngine:
         heights, widths = batch.heights[rows].astype(np.int64), batch.widths[rows].astype(np.int64)
         pixels = worker.scratch.get("pixels", _max_image_bytes(heights, widths))
         work = worker.scratch.get("work", workspace_bytes(boxes, rows, height, width))
-        crop_run(
-            self._library.addresses,
-            worker.handle,
-            rows,
-            batch.addresses,
-            batch.sizes,
-            batch.heights,
-            batch.widths,
-            boxes.window,
-            boxes.bounds,
-            job.quality == "fast",
-            job.out.ctypes.data,
-            height,
-            width,
-            ScratchMemory(
-                worker.header.ctypes.data,
-                pixels.ctypes.data,
-                pixels.nbytes,
-                work.ctypes.data,
-                work.nbytes,
-            ),
-            job.statuses,
+        memory = ScratchMemory(
+            worker.header.ctypes.data,
+            pixels.ctypes.data,
+            pixels.nbytes,
+            work.ctypes.data,
+            work.nbytes,
         )
-        if job.statuses[rows].any():
-            for row in rows[job.statuses[rows] == DecodeStatus.CORRUPT].tolist():
-                job.reasons[row] = self._library.last_message(worker.handle)
+        while rows.size:
+            done = crop_run(
+                self._library.addresses,
+                worker.handle,
+                rows,
+                batch.addresses,
+                batch.sizes,
+                batch.heights,
+                batch.widths,
+                boxes.window,
+                boxes.bounds,
+                job.quality == "fast",
+                job.out.ctypes.data,
+                height,
+                width,
+                memory,
+                job.statuses,
+            )
+            last, rows = int(rows[done - 1]), rows[done:]
+            if job.statuses[last] == DecodeStatus.CORRUPT:
+                job.reasons[last] = worker.complaint()
         worker.scratch.shrink()
         self._idle.put(worker)
 
@@ -95,7 +104,7 @@ class TurboJpegEngine:
             worker.header.ctypes.data,
             out.ctypes.data,
         )
-        reason = self._library.last_message(worker.handle) if status else ""
+        reason = worker.complaint() if status == DecodeStatus.CORRUPT else ""
         self._idle.put(worker)
         return int(status), reason
 

@@ -77,7 +77,7 @@ from slipstream_decoders._kernels.jpeg.workspace import (
 )
 from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE as TOO_SMALL
 from slipstream_decoders._kernels.simd.memory import read_u8, write_i32, write_i64
-from slipstream_decoders._kernels.simd.words import read_i64
+from slipstream_decoders._kernels.simd.words import mark_ones, read_i64, trailing_zeros
 
 _NO_RESTART: Final = 1 << 40
 _EOI: Final = 0xD9
@@ -382,6 +382,12 @@ def build_points(
 @kernel
 def _stored(source: int, num: int) -> int:
     """Address in the payload after ``num`` destuffed bytes from ``source`` on."""
-    for _ in range(num):
-        source += 2 if read_u8(source) == 0xFF else 1
+    while num > 0:
+        ones = mark_ones(source)
+        clean = min(num, np.int64(32) if ones == 0 else trailing_zeros(ones))
+        source += clean
+        num -= clean
+        if num > 0 and clean < 32:
+            source += 2
+            num -= 1
     return source

@@ -42,9 +42,17 @@ def _trailing_zeros(builder: Builder, value: Value) -> Value:
     return builder.cttz(value, ir.Constant(ir.IntType(1), 1))
 
 
+def _mark_ones(builder: Builder, source: Value) -> Value:
+    return _ones_of(builder, load(builder, ir.VectorType(I8, 32), source))
+
+
 def _copy_marking_ones(builder: Builder, source: Value, target: Value) -> Value:
     block = load(builder, ir.VectorType(I8, 32), source)
     store(builder, block, target)
+    return _ones_of(builder, block)
+
+
+def _ones_of(builder: Builder, block: Value) -> Value:
     is_ones = builder.icmp_unsigned("==", block, constant(I8, [255] * 32))
     return builder.zext(builder.bitcast(is_ones, I32), I64)
 
@@ -68,6 +76,9 @@ trailing_zeros: Callable[[int], int] = define(
     "trailing_zeros", types.int64, [types.int64], _trailing_zeros
 )
 """Zero bits below the lowest one; the number is not 0."""
+
+mark_ones: Callable[[int], int] = define("mark_ones", types.int64, [types.int64], _mark_ones)
+"""Bit i of the result tells whether byte i of 32 is 0xFF."""
 
 copy_marking_ones: Callable[[int, int], int] = define(
     "copy_marking_ones", types.int64, [types.int64, types.int64], _copy_marking_ones

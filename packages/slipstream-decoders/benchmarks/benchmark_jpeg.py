@@ -1,0 +1,308 @@
+"""Microseconds for one JPEG: the native decoder beside libjpeg-turbo, on one core.
+
+The methods take turns, so that what else the machine does falls on all of them, and CPU time is
+counted. Crops are RandomResizedCrop's. Ratios are medians over the rounds of libjpeg-turbo's time
+for whole images to planes, in the same round, over the method's.
+
+    python benchmarks/benchmark_jpeg.py --photos FOLDER --quality 90 --rounds 15
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from PIL import Image
+
+from slipstream_decoders import Boxes, EncodedBatch, random_resized_boxes
+from slipstream_decoders._kernels.c_call import call_c
+from slipstream_decoders._kernels.jpeg.crop import (
+    Scratch,
+    crop_run,
+    layout_planes,
+    plane_bytes_for,
+    window_of,
+)
+from slipstream_decoders._kernels.jpeg.parse import (
+    HEADER_WORDS,
+    MCU_ROWS,
+    MCUS_ACROSS,
+    parse_header,
+)
+from slipstream_decoders._kernels.jpeg.planes import (
+    Memory,
+    Window,
+    build_points,
+    data_bytes_for,
+    decode_planes,
+    prepare_workspace,
+)
+from slipstream_decoders._kernels.jpeg.seek import points_size
+from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE_BYTES
+from slipstream_decoders._kernels.resize_planar import planar_workspace_size
+from slipstream_decoders._turbojpeg.library import load_turbojpeg
+from slipstream_decoders.seek_points import SeekPoints
+
+_SIZE = 224
+_REFERENCE = "libjpeg-turbo, whole"
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _compile(function: _Function) -> _Function:
+    return cast(_Function, njit(nogil=True)(function))
+
+
+@_compile
+def _turbojpeg_loop(
+    to_planes: int,
+    handle: int,
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    heights: NDArray[np.int32],
+    widths: NDArray[np.int32],
+    planes: NDArray[np.int64],
+) -> int:
+    failures = 0
+    for row in range(addresses.size):
+        width, height = np.int64(widths[row]), np.int64(heights[row])
+        target = planes.ctypes.data
+        arguments = (handle, addresses[row], sizes[row], target, width, 0, height, 0)
+        failures += call_c(to_planes, arguments)
+    return failures
+
+
+@_compile
+def _planes_loop(
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    points: NDArray[np.int64],
+    points_sizes: NDArray[np.int64],
+    bounds: NDArray[np.int32],
+    pixels: int,
+    header: NDArray[np.int64],
+    memory: Memory,
+) -> int:
+    """Sum of the statuses; a width of 0 means the whole image."""
+    failures = 0
+    for row in range(addresses.size):
+        failures += parse_header(addresses[row], sizes[row], header)
+        x, y, width, height = bounds[row]
+        x_end, y_end, x_begin, y_begin = header[MCUS_ACROSS], header[MCU_ROWS], 0, 0
+        if width > 0:
+            x_begin, y_begin, x_end, y_end = window_of(
+                header, np.int64(x), np.int64(y), np.int64(width), np.int64(height)
+            )
+        window = Window(x_begin, y_begin, x_end, y_end)
+        planes, _ = layout_planes(header, window, pixels)
+        failures += decode_planes(
+            addresses[row],
+            sizes[row],
+            header,
+            window,
+            planes,
+            points[row],
+            points_sizes[row],
+            memory,
+        )
+    return failures
+
+
+@_compile
+def _points_loop(
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    step: int,
+    points: NDArray[np.int64],
+    points_sizes: NDArray[np.int64],
+    header: NDArray[np.int64],
+    memory: Memory,
+) -> int:
+    failures = 0
+    for row in range(addresses.size):
+        failures += parse_header(addresses[row], sizes[row], header)
+        failures += build_points(
+            addresses[row], sizes[row], header, step, points[row], points_sizes[row], memory
+        )
+    return failures
+
+
+class _Bench:
+    """A batch of images, a decoder's memory, and the methods."""
+
+    def __init__(self, batch: EncodedBatch, step: int) -> None:
+        self.batch, self.step = batch, step
+        ids = np.arange(len(batch), dtype=np.int64)
+        self.boxes = random_resized_boxes(
+            batch.heights, batch.widths, (0.08, 1.0), (3 / 4, 4 / 3), 9, ids, np.zeros_like(ids)
+        )
+        self.header = np.zeros(HEADER_WORDS, np.int64)
+        self._workspace = np.zeros(WORKSPACE_BYTES, np.uint8)
+        prepare_workspace(self._workspace.ctypes.data)
+        self._data = np.empty(data_bytes_for(int(batch.sizes.max())), np.uint8)
+        self.memory = Memory(self._workspace.ctypes.data, self._data.ctypes.data, self._data.nbytes)
+        height, width = int(batch.heights.max()), int(batch.widths.max())
+        self._pixels = np.zeros(plane_bytes_for(height, width), np.uint8)
+        self._work = np.zeros(planar_workspace_size(height, width, _SIZE, _SIZE), np.uint8)
+        self.points = self._make_points()
+
+    def _make_points(self) -> SeekPoints:
+        sizes = np.zeros(len(self.batch), np.int64)
+        for row in range(len(self.batch)):
+            address, size = int(self.batch.addresses[row]), int(self.batch.sizes[row])
+            assert parse_header(address, size, self.header) == 0
+            sizes[row] = points_size(self.header, self.step)
+        data = np.zeros(int(sizes.sum()), np.uint8)
+        statuses = np.zeros(len(sizes), np.int32)
+        return SeekPoints(data, np.cumsum(sizes) - sizes, sizes, statuses)
+
+    def turbojpeg(self) -> Callable[[], int]:
+        library = load_turbojpeg()
+        handle, batch = library.new_handle(), self.batch
+        third = self._pixels.size // 3
+        planes = self._pixels.ctypes.data + third * np.arange(3)
+        return lambda: _turbojpeg_loop(
+            int(library.addresses[2]),
+            handle,
+            batch.addresses,
+            batch.sizes,
+            batch.heights,
+            batch.widths,
+            planes,
+        )
+
+    def make_points(self) -> int:
+        addresses = self.points.data.ctypes.data + self.points.offsets
+        return _points_loop(
+            self.batch.addresses,
+            self.batch.sizes,
+            self.step,
+            addresses,
+            self.points.sizes,
+            self.header,
+            self.memory,
+        )
+
+    def planes(self, bounds: NDArray[np.int32], *, from_points: bool) -> int:
+        points = self.points.data.ctypes.data + self.points.offsets
+        return _planes_loop(
+            self.batch.addresses,
+            self.batch.sizes,
+            points if from_points else np.zeros_like(points),
+            self.points.sizes,
+            bounds,
+            self._pixels.ctypes.data,
+            self.header,
+            self.memory,
+        )
+
+    def crops(self) -> int:
+        batch, rows = self.batch, np.arange(len(self.batch))
+        out = np.empty((len(batch), _SIZE, _SIZE, 3), np.uint8)
+        statuses = np.zeros(len(batch), np.int32)
+        crop_run(
+            rows,
+            batch.addresses,
+            batch.sizes,
+            self.points.data.ctypes.data + self.points.offsets,
+            self.points.sizes,
+            batch.heights,
+            batch.widths,
+            self.boxes.window,
+            self.boxes.bounds,
+            self.header,
+            out.ctypes.data,
+            _SIZE,
+            _SIZE,
+            Scratch(
+                self.memory,
+                self._pixels.ctypes.data,
+                self._pixels.nbytes,
+                self._work.ctypes.data,
+                self._work.nbytes,
+            ),
+            statuses,
+        )
+        return int(statuses.sum())
+
+    def methods(self) -> dict[str, Callable[[], int]]:
+        whole = Boxes.of_crops(np.zeros((len(self.batch), 4), np.int32)).bounds
+        crops = self.boxes.bounds
+        return {
+            _REFERENCE: self.turbojpeg(),
+            "seek points": self.make_points,
+            "whole": lambda: self.planes(whole, from_points=False),
+            "crop, from points": lambda: self.planes(crops, from_points=True),
+            "crop, from the start": lambda: self.planes(crops, from_points=False),
+            "crop, from points, resized": self.crops,
+        }
+
+
+def _measure(bench: _Bench, rounds: int) -> dict[str, Any]:
+    methods = bench.methods()
+    for name, method in methods.items():
+        assert method() == 0, name
+    times: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(rounds):
+        for name, method in methods.items():
+            start = time.process_time()
+            method()
+            times[name].append((time.process_time() - start) / len(bench.batch) * 1e6)
+    reference = np.array(times[_REFERENCE])
+    result: dict[str, Any] = {}
+    for name, values in times.items():
+        ratios = reference / np.array(values)
+        result[name] = {
+            "microseconds": round(statistics.median(values), 1),
+            "ratio": round(float(np.median(ratios)), 3),
+            "ratio_10_90": np.quantile(ratios, [0.1, 0.9]).round(2).tolist(),
+        }
+    return result
+
+
+def _payloads(folder: Path, count: int, quality: int) -> list[bytes]:
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg"})
+    payloads = []
+    for path in files[:: max(1, len(files) // count)][:count]:
+        if quality == 0:
+            payloads.append(path.read_bytes())
+        else:
+            file = io.BytesIO()
+            Image.open(path).convert("RGB").save(file, "JPEG", quality=quality)
+            payloads.append(file.getvalue())
+    return payloads
+
+
+def main() -> None:
+    """Measure and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
+    parser.add_argument("--quality", type=int, default=90, help="re-encode; 0: as they are")
+    parser.add_argument("--step", type=int, default=8, help="MCUs from one seek point to the next")
+    parser.add_argument("--count", type=int, default=120, help="photos to use at most")
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+    payloads = _payloads(arguments.photos, arguments.count, arguments.quality)
+    bench = _Bench(EncodedBatch.from_payloads(payloads), arguments.step)
+    result = _measure(bench, arguments.rounds)
+    result["images"] = len(payloads)
+    result["mean_payload_bytes"] = round(statistics.mean(map(len, payloads)))
+    result["bits_per_pixel"] = round(
+        8 * sum(map(len, payloads)) / float((bench.batch.heights * bench.batch.widths).sum()), 2
+    )
+    result["seek_points_share"] = round(bench.points.data.size / sum(map(len, payloads)), 4)
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
