@@ -18,6 +18,7 @@ from source_tree import modules, run
 FOLDERS = ("packages", "integration_tests", "benchmarks", "tools", "docs")
 MAX_LINES, MAX_TEST_LINES, MAX_BODY, MAX_PARAMETERS = 600, 800, 100, 8
 MORE_PARAMETERS = {
+    "FastStreamingDataLoader.__init__",  # the arguments of torch.utils.data.DataLoader
     "SlipstreamDataset.__init__",  # the options of a data set, by keyword
     "SlipstreamLoader.__init__",  # the options of a loader, by keyword
 }

@@ -128,6 +128,27 @@ def test_set_epoch_after_a_load(dataset: SlipstreamDataset) -> None:
         assert len(list(again)) == expected
 
 
+def test_trainers_set_the_epoch_after_making_the_iterator(dataset: SlipstreamDataset) -> None:
+    """... and may make several: the epoch is the one that was set; in the middle of an epoch,
+    setting it again does not lose the place."""
+    run = loader(dataset)
+    expected = [values(list(run)), values(list(run))]
+    for epoch in (0, 1):
+        iter(run)
+        iterator = iter(run)
+        run.set_epoch(epoch)
+        seen = values([next(iterator), next(iterator)])
+        run.set_epoch(epoch)
+        assert (run.state_dict()["epoch"], run.state_dict()["samples"]) == (epoch, 8)
+        assert seen + values(list(iterator)) == expected[epoch]
+    resumed = loader(dataset)
+    resumed.load_state_dict({**run.state_dict(), "epoch": 0, "samples": 12})
+    iter(resumed)
+    iterator = iter(resumed)
+    resumed.set_epoch(0)
+    assert values(list(iterator)) == expected[0][12:]
+
+
 def test_states_of_other_runs_are_refused(dataset: SlipstreamDataset, tmp_path: Path) -> None:
     """Another data set, order, subset, version, and things that are no state at all."""
     state = loader(dataset).state_dict()

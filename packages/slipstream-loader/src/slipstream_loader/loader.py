@@ -86,23 +86,34 @@ class _Progress:
 
 
 class BatchIterator(Iterator[Batch]):
-    """The batches of one epoch. It ends its threads when it is exhausted, closed or collected."""
+    """The batches of one epoch. It ends its threads when it is exhausted, closed or collected.
 
-    def __init__(self, epoch: _Epoch, batches_ahead: int, telemetry: Telemetry) -> None:
-        self._transfer = epoch.transfer
-        self._batches = PrefetchIterator(epoch.make, len(epoch.plan), batches_ahead, telemetry)
-        self.progress = _Progress(epoch.plan, epoch.epoch)
+    Which epoch that is, is settled by the first ``next()``: trainers make iterators, sometimes
+    several, before they set the epoch.
+    """
+
+    def __init__(self, loader: SlipstreamLoader) -> None:
+        self._loader = loader
+        self._progress: _Progress | None = None
+        self._batches: PrefetchIterator[Delivery] | None = None
+        self._is_closed = False
 
     def __next__(self) -> Batch:
         """The next batch; it belongs to the caller. Raises whatever made it fail."""
+        if self._is_closed:
+            raise StopIteration
+        if self._batches is None or self._progress is None:
+            self._progress, self._batches = self._loader._start_epoch()
         delivery = next(self._batches)
-        self.progress.num_taken = self._batches.num_taken
-        batch: Batch = self._transfer.receive(delivery)
+        self._progress.num_taken = self._batches.num_taken
+        batch: Batch = self._loader._transfer.receive(delivery)
         return batch
 
     def close(self) -> None:
         """End the iteration and wait for its threads."""
-        self._batches.close()
+        self._is_closed = True
+        if self._batches is not None:
+            self._batches.close()
 
 
 class SlipstreamLoader:
@@ -266,12 +277,16 @@ class SlipstreamLoader:
         return self._num_batches
 
     def __iter__(self) -> BatchIterator:
-        """Start the next epoch, or the rest of one that was resumed.
+        """Iterate over the next epoch, or over the rest of one that was resumed.
 
         Several epochs may be iterated at once.
         """
+        iterator = BatchIterator(self)
+        self._iterators.add(iterator)
+        return iterator
+
+    def _start_epoch(self) -> tuple[_Progress, PrefetchIterator[Delivery]]:
         epoch, position = self._next_epoch, self._next_position
-        self._next_epoch, self._next_position = epoch + 1, 0
         plan = self._selection.plan(self.seed, epoch, position)
         make = _Epoch(
             plan=plan,
@@ -282,11 +297,10 @@ class SlipstreamLoader:
             epoch=epoch,
             num_threads=self.num_threads,
             has_padding=self._ranks.world_size > 1 and not self._selection.drop_last,
-        )
-        iterator = BatchIterator(make, self.batches_ahead, self._telemetry)
-        self._iterators.add(iterator)
-        self._latest = iterator.progress
-        return iterator
+        ).make
+        self._latest = _Progress(plan, epoch)
+        self._next_epoch, self._next_position = epoch + 1, 0
+        return self._latest, PrefetchIterator(make, len(plan), self.batches_ahead, self._telemetry)
 
     @property
     def sampler(self) -> Any:
@@ -295,9 +309,9 @@ class SlipstreamLoader:
         return self if given is None else given
 
     @property
-    def drop_last(self) -> bool:
-        """Whether a smaller last batch is dropped."""
-        return self._selection.drop_last
+    def batch_sampler(self) -> Any:
+        """The batch sampler that was given, or None."""
+        return self._selection.batch_sampler
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next iteration is; without it, epochs count up from 0.
@@ -309,7 +323,8 @@ class SlipstreamLoader:
             raise ValueError(f"epoch must not be negative, got {epoch}")
         if epoch != self._next_epoch:
             self._next_epoch, self._next_position = epoch, 0
-            self._latest = None
+            if self._latest is not None and self._latest.epoch != epoch:
+                self._latest = None
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is: after the batches that the latest iterator's ``next()`` returned.
