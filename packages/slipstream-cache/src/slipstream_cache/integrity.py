@@ -222,9 +222,9 @@ def _check_part(
 ) -> list[Problem]:
     """Check one part of a cache or of a derived field."""
     files = [(directory / part.name / name, info) for name, info in part.files.items()]
-    problems = [problem for path, info in files for problem in _check_file(path, info, False)]
-    if full and not problems:
-        problems = [problem for path, info in files for problem in _check_file(path, info, True)]
+    problems = [problem for path, info in files for problem in _check_file(path, info, full)]
+    has_sizes = not any(_check_file(path, info, False) for path, info in files)
+    if full and has_sizes:
         for name, spec in fields.items():
             problems += _check_values(directory, part, name, spec)
     return problems

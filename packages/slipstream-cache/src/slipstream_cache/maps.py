@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import io
 import mmap
 import os
 import sys
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from slipstream_cache.errors import CorruptCacheError
 from slipstream_cache.manifest import FileInfo
 
+_NPY_MAGIC: Final = b"\x93NUMPY\x01\x00"
 _MAX_HEADER_BYTES: Final = 10 + 65_535  # of a .npy file of version 1.0
 
 
@@ -137,22 +137,21 @@ class NpyMap:
 
 
 def _check_npy(file: FileMap, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-    """Bytes before the data of a mapped .npy file that has the expected dtype and shape."""
-    start = io.BytesIO(file.first_bytes(_MAX_HEADER_BYTES))
-    try:
-        version = np.lib.format.read_magic(start)
-        if version != (1, 0):
-            raise ValueError(f".npy version {version}, expected (1, 0)")
-        found_shape, fortran, found_dtype = np.lib.format.read_array_header_1_0(start)
-    except ValueError as error:
+    """Bytes before the data of a mapped .npy file that has the expected dtype and shape.
+
+    The header is compared and not evaluated: that is faster, and damaged text harms nothing.
+    """
+    start = file.first_bytes(_MAX_HEADER_BYTES)
+    length = int.from_bytes(start[8:10], "little")
+    header = start[10 : 10 + length].decode("latin1").rstrip()
+    descr = np.lib.format.dtype_to_descr(dtype)
+    expected = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape!r}, }}"
+    data_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    whole = file.num_bytes == 10 + length + data_bytes
+    if start[:8] != _NPY_MAGIC or header != expected or not whole:
         raise CorruptCacheError(
-            f"{file.path} is not a .npy file of this format: {error}"
-        ) from error
-    offset = start.tell()
-    expected_bytes = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if found_dtype != dtype or found_shape != shape or fortran or file.num_bytes != expected_bytes:
-        raise CorruptCacheError(
-            f"{file.path} holds {found_dtype} of shape {found_shape} in {file.num_bytes} bytes, "
-            f"expected {dtype} of shape {shape} in {expected_bytes} bytes; run `slipstream verify`"
+            f"{file.path} is not the .npy file that was built: expected version 1.0 with "
+            f"{expected} and {data_bytes} bytes of data, found {header[:200]!r} in "
+            f"{file.num_bytes} bytes; run `slipstream verify`"
         )
-    return offset
+    return 10 + length
