@@ -92,7 +92,7 @@ def decode_mcus(base: int, num_blocks: int, skip: int, take: int, lane: int) -> 
             table = read_i64(descriptor + DC_TABLE)
             quantiser = read_i64(descriptor + QUANTISER)
             predictor = read_i64(descriptor + PREDICTOR)
-            target = base + BLOCKS + 2 * lane if wanted else base + SPARE
+            target = base + BLOCKS + 4 * lane if wanted else base + SPARE
             bits |= read_big_endian(position) >> np.uint64(count)
             position += (63 - count) >> 3
             count |= 56

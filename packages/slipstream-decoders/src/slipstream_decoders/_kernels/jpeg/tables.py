@@ -47,6 +47,7 @@ from slipstream_decoders._kernels.jpeg.workspace import (
     LIMITS,
     LOOKUP_BITS,
     OK,
+    PAIRS,
     QUANTISER,
     QUANTISER_BYTES,
     QUANTISER_ENTRIES,
@@ -84,6 +85,10 @@ _ZIGZAG = np.array([
     58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ])
 # fmt: on
+_PLACES = np.argsort(PAIRS, axis=None)
+"""For each row, twice the pair that it is in, plus its place there."""
+_OFFSETS = 256 * (_ZIGZAG % 8) + 64 * (_PLACES[_ZIGZAG // 8] // 2) + 2 * (_PLACES[_ZIGZAG // 8] % 2)
+"""Offset of each coefficient in a block, in zigzag order."""
 
 
 @kernel
@@ -110,7 +115,7 @@ def prepare_quantisers(base: int) -> None:
         for i in range(QUANTISER_ENTRIES):
             inside = 1 <= i <= 64
             entry = base + QUANTISERS + number * QUANTISER_BYTES + 8 * i
-            write_i32(entry, 32 * (_ZIGZAG[i - 1] if inside else 64))
+            write_i32(entry, _OFFSETS[i - 1] if inside else 64 * 32)
             write_i32(entry + 4, 0)
 
 

@@ -20,9 +20,11 @@ WORKSPACE: Final = 6
 MAX_BLOCKS: Final = 10
 """Blocks of one MCU, at most."""
 
-BLOCK_BYTES: Final = 66 * 32
-"""16 blocks: int16 ``[coefficient][lane]``, a coefficient for what lies past the block's end, and
-a spare one, so that all that follows is aligned."""
+BLOCK_BYTES: Final = 33 * 64
+"""16 blocks, a block a lane: int16 ``[column][pair of rows][lane][2]``, the pairs being the
+``PAIRS``; and a pair for what lies past the block's end."""
+PAIRS: Final = ((0, 4), (2, 6), (7, 1), (3, 5))
+"""Rows, and columns, that meet in the sums of the inverse DCT."""
 
 TARGETS: Final = 0
 """int64 a lane: address of the block's next row in its plane."""
@@ -33,8 +35,8 @@ BLOCKS: Final = 256
 SPARE: Final = BLOCKS + BLOCK_BYTES
 """Coefficients, and pixels, that nobody wants."""
 ROWS: Final = SPARE + BLOCK_BYTES
-"""int32 ``[row][column][lane]``: blocks after the first pass of the IDCT."""
-MCU: Final = ROWS + 64 * 64
+"""int16 ``[row][pair of columns][lane][2]``: blocks after the first pass of the IDCT."""
+MCU: Final = ROWS + 32 * 64
 """A descriptor for each block of an MCU: 8 int64 each."""
 PREDICTORS: Final = MCU + 64 * MAX_BLOCKS
 """int32 a component, 64 bytes apart."""
