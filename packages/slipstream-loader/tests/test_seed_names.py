@@ -12,12 +12,10 @@ import torch
 from PIL import Image
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, WeightedRandomSampler
 
-from slipstream_decoders import DecodeCenterCrop, Normalize
+from slipstream_decoders import DecodeRandomResizedCrop, Normalize
 from slipstream_loader.errors import DatasetArgumentError
 from slipstream_loader.seed_names import (
-    CenterCropDecoder,
     FastStreamingDataLoader,
-    RandomResizeCropDecoder,
     StreamingDataset,
 )
 
@@ -35,7 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> StreamingDataset:
         cache_dir=tmp_path_factory.mktemp("caches"),
         decode_images=False,
         to_pil=False,
-        sample_pipelines={"image": [RandomResizeCropDecoder]},
+        sample_pipelines={"image": [DecodeRandomResizedCrop]},
     )
 
 
@@ -105,4 +103,3 @@ def test_what_cannot_be_honoured_is_refused(dataset: StreamingDataset) -> None:
         FastStreamingDataLoader(dataset, collate_fn=collate)
     with pytest.raises(DatasetArgumentError, match="s3_dir"):
         StreamingDataset([{"x": 1}], s3_dir="s3://bucket/data")
-    assert CenterCropDecoder is DecodeCenterCrop

@@ -12,6 +12,7 @@ __all__ = [
     "Batch",
     "DatasetArgumentError",
     "EmptyDatasetError",
+    "FastStreamingDataLoader",
     "ImageDecodeError",
     "ImageFolderSource",
     "LoaderError",
@@ -24,6 +25,7 @@ __all__ = [
     "SourceError",
     "StageError",
     "StateError",
+    "StreamingDataset",
     "compute_normalization_stats",
     "decode_image",
     "list_collate_fn",
@@ -51,12 +53,18 @@ if TYPE_CHECKING:
     from slipstream_loader.loader import SlipstreamLoader
     from slipstream_loader.order import QuasiRandom
     from slipstream_loader.prepare import prepare_cache
+    from slipstream_loader.seed_names import (
+        FastStreamingDataLoader,
+        StreamingDataset,
+    )
     from slipstream_loader.sources.detect import open_source
     from slipstream_loader.sources.imagefolder import ImageFolderSource
     from slipstream_loader.sources.sequence import SequenceSource
     from slipstream_loader.telemetry import LoaderStats
 else:
     _MODULES = {
+        "StreamingDataset": "seed_names",
+        "FastStreamingDataLoader": "seed_names",
         "Batch": "batches",
         "DatasetArgumentError": "errors",
         "EmptyDatasetError": "errors",

@@ -170,7 +170,7 @@ class SlipstreamLoader:
     after_batch_transforms : sequence of callables
         Batch -> batch, applied to whole batches in the end.
     verbose : bool
-        Whether building the cache shows its progress.
+        Whether building the cache shows its progress (on rank 0).
 
     Raises
     ------
@@ -242,7 +242,9 @@ class SlipstreamLoader:
                 "'replace' or 'zero'"
             )
         fields = _chosen_fields(list(self.dataset.field_types), self.pipelines, exclude_fields)
-        self.cache: SampleCache = prepare_cache(self.dataset, verbose=verbose)
+        self.cache: SampleCache = prepare_cache(
+            self.dataset, verbose=verbose and self._ranks.rank == 0
+        )
         self._selection = Selection(
             num_stored=len(self.cache),
             batch_size=batch_size,

@@ -12,15 +12,12 @@ from typing import Any
 
 import torch
 
-from slipstream_decoders import DecodeCenterCrop, DecodeRandomResizedCrop, StageLike
+from slipstream_decoders import StageLike
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import DatasetArgumentError
 from slipstream_loader.loader import SlipstreamLoader
 
 _logger = logging.getLogger(__name__)
-
-RandomResizeCropDecoder = DecodeRandomResizedCrop
-CenterCropDecoder = DecodeCenterCrop
 
 _WITHOUT_EFFECT = (
     "persistent_workers",

@@ -17,6 +17,7 @@ __all__ = [
     "IMAGENET_STD",
     "BatchContext",
     "CenterCrop",
+    "CenterCropDecoder",
     "DecodeCenterCrop",
     "DecodeDirectRandomResizedCrop",
     "DecodeOnly",
@@ -24,11 +25,14 @@ __all__ = [
     "DecodeResizeCrop",
     "Decoder",
     "DirectRandomResizedCrop",
+    "FastStreamingDataLoader",
     "FieldSpec",
     "MultiCropPipeline",
     "NamedCopies",
     "Normalize",
     "OptimizedCache",
+    "QuasiRandom",
+    "RandomResizeCropDecoder",
     "RandomResizedCrop",
     "SampleCache",
     "SlipstreamDataset",
@@ -36,6 +40,7 @@ __all__ = [
     "Source",
     "Stage",
     "StorageOptions",
+    "StreamingDataset",
     "ToTorchImage",
     "ValueIndex",
     "build",
@@ -59,6 +64,7 @@ _LAYER_OF = {
     "IMAGENET_STD": "slipstream_decoders",
     "BatchContext": "slipstream_decoders",
     "CenterCrop": "slipstream_decoders",
+    "CenterCropDecoder": "slipstream_decoders",
     "DecodeCenterCrop": "slipstream_decoders",
     "DecodeDirectRandomResizedCrop": "slipstream_decoders",
     "DecodeOnly": "slipstream_decoders",
@@ -69,21 +75,27 @@ _LAYER_OF = {
     "MultiCropPipeline": "slipstream_decoders",
     "NamedCopies": "slipstream_decoders",
     "Normalize": "slipstream_decoders",
+    "RandomResizeCropDecoder": "slipstream_decoders",
     "RandomResizedCrop": "slipstream_decoders",
     "Stage": "slipstream_decoders",
     "ToTorchImage": "slipstream_decoders",
     "estimate_rejection_fallback_rate": "slipstream_decoders",
+    "FastStreamingDataLoader": "slipstream_loader",
+    "QuasiRandom": "slipstream_loader",
     "SlipstreamDataset": "slipstream_loader",
     "SlipstreamLoader": "slipstream_loader",
+    "StreamingDataset": "slipstream_loader",
     "compute_normalization_stats": "slipstream_loader",
     "list_collate_fn": "slipstream_loader",
     "show_batch": "slipstream_loader",
 }
 _RENAMED = {  # names of earlier versions -> their names in the layers
     "CenterCrop": "DecodeCenterCrop",
+    "CenterCropDecoder": "DecodeCenterCrop",
     "Decoder": "DecodeOnly",
     "DirectRandomResizedCrop": "DecodeDirectRandomResizedCrop",
     "OptimizedCache": "SampleCache",
+    "RandomResizeCropDecoder": "DecodeRandomResizedCrop",
     "RandomResizedCrop": "DecodeRandomResizedCrop",
 }
 
@@ -115,12 +127,17 @@ if TYPE_CHECKING:
         estimate_rejection_fallback_rate,
     )
     from slipstream_decoders import DecodeCenterCrop as CenterCrop
+    from slipstream_decoders import DecodeCenterCrop as CenterCropDecoder
     from slipstream_decoders import DecodeDirectRandomResizedCrop as DirectRandomResizedCrop
     from slipstream_decoders import DecodeOnly as Decoder
+    from slipstream_decoders import DecodeRandomResizedCrop as RandomResizeCropDecoder
     from slipstream_decoders import DecodeRandomResizedCrop as RandomResizedCrop
     from slipstream_loader import (
+        FastStreamingDataLoader,
+        QuasiRandom,
         SlipstreamDataset,
         SlipstreamLoader,
+        StreamingDataset,
         compute_normalization_stats,
         list_collate_fn,
         show_batch,

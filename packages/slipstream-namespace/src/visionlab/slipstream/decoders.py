@@ -5,6 +5,8 @@ from visionlab.slipstream import _layers
 _layers.require("slipstream_decoders")
 from slipstream_decoders import *
 from visionlab.slipstream import CenterCrop as CenterCrop
+from visionlab.slipstream import CenterCropDecoder as CenterCropDecoder
 from visionlab.slipstream import Decoder as Decoder
 from visionlab.slipstream import DirectRandomResizedCrop as DirectRandomResizedCrop
+from visionlab.slipstream import RandomResizeCropDecoder as RandomResizeCropDecoder
 from visionlab.slipstream import RandomResizedCrop as RandomResizedCrop
