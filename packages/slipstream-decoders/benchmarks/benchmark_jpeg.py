@@ -36,6 +36,7 @@ from slipstream_decoders._kernels.jpeg.crop import (
 from slipstream_decoders._kernels.jpeg.parse import (
     HEADER_WORDS,
     MCU_ROWS,
+    MCU_WIDTH,
     MCUS_ACROSS,
     parse_header,
 )
@@ -122,7 +123,7 @@ def _planes_loop(
 def _points_loop(
     addresses: NDArray[np.int64],
     sizes: NDArray[np.int64],
-    step: int,
+    pixels: int,
     points: NDArray[np.int64],
     points_sizes: NDArray[np.int64],
     header: NDArray[np.int64],
@@ -131,6 +132,7 @@ def _points_loop(
     failures = 0
     for row in range(addresses.size):
         failures += parse_header(addresses[row], sizes[row], header)
+        step = max(1, pixels // header[MCU_WIDTH])
         failures += build_points(
             addresses[row], sizes[row], header, step, points[row], points_sizes[row], memory
         )
@@ -140,8 +142,8 @@ def _points_loop(
 class _Bench:
     """A batch of images, a decoder's memory, and the methods."""
 
-    def __init__(self, batch: EncodedBatch, step: int) -> None:
-        self.batch, self.step = batch, step
+    def __init__(self, batch: EncodedBatch, pixels: int) -> None:
+        self.batch, self.pixels = batch, pixels
         ids = np.arange(len(batch), dtype=np.int64)
         self.boxes = random_resized_boxes(
             batch.heights, batch.widths, (0.08, 1.0), (3 / 4, 4 / 3), 9, ids, np.zeros_like(ids)
@@ -161,7 +163,9 @@ class _Bench:
         for row in range(len(self.batch)):
             address, size = int(self.batch.addresses[row]), int(self.batch.sizes[row])
             assert parse_header(address, size, self.header) == 0
-            sizes[row] = points_size(self.header, self.step)
+            sizes[row] = points_size(
+                self.header, max(1, self.pixels // int(self.header[MCU_WIDTH]))
+            )
         data = np.zeros(int(sizes.sum()), np.uint8)
         statuses = np.zeros(len(sizes), np.int32)
         return SeekPoints(data, np.cumsum(sizes) - sizes, sizes, statuses)
@@ -186,7 +190,7 @@ class _Bench:
         return _points_loop(
             self.batch.addresses,
             self.batch.sizes,
-            self.step,
+            self.pixels,
             addresses,
             self.points.sizes,
             self.header,
@@ -288,13 +292,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
     parser.add_argument("--quality", type=int, default=90, help="re-encode; 0: as they are")
-    parser.add_argument("--step", type=int, default=8, help="MCUs from one seek point to the next")
+    parser.add_argument("--pixels", type=int, default=64, help="from one seek point to the next")
     parser.add_argument("--count", type=int, default=120, help="photos to use at most")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     payloads = _payloads(arguments.photos, arguments.count, arguments.quality)
-    bench = _Bench(EncodedBatch.from_payloads(payloads), arguments.step)
+    bench = _Bench(EncodedBatch.from_payloads(payloads), arguments.pixels)
     result = _measure(bench, arguments.rounds)
+    result["pixels_per_seek_point"] = arguments.pixels
     result["images"] = len(payloads)
     result["mean_payload_bytes"] = round(statistics.mean(map(len, payloads)))
     result["bits_per_pixel"] = round(

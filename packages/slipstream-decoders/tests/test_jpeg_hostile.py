@@ -151,12 +151,12 @@ def test_seek_points_are_as_described() -> None:
     payload = _jpeg(6, 48, 200)
     status, points = build_seek_points_of(payload)
     assert status == DecodeStatus.OK
-    assert points[:4] == b"\x01\x08\x03\x00"
+    assert points[:4] == b"\x01\x04\x03\x00"
     assert int.from_bytes(points[4:8], "little") == len(payload)
     assert int.from_bytes(points[8:10], "little") == 13
     assert int.from_bytes(points[10:12], "little") == 3
     assert int.from_bytes(points[12:16], "little") == payload.index(b"\xff\xda") + 14
-    assert len(points) == 16 + 3 * 2 * 10
+    assert len(points) == 16 + 3 * 4 * 10
     assert points[16:26] == bytes(10)
     offsets = [int.from_bytes(points[i : i + 4], "little") for i in range(16, len(points), 10)]
     assert offsets == sorted(set(offsets))

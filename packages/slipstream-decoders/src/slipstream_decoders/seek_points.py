@@ -1,6 +1,6 @@
 """Seek points: where the native engine can start in the middle of a JPEG.
 
-They are bytes beside an unchanged payload, one or two percent of its size: every few MCUs, a bit
+They are bytes beside an unchanged payload, a few percent of its size: every few MCUs, a bit
 offset and the DC predictors (format: ``_kernels/jpeg/seek.py``). Making them decodes the whole scan
 once, so it also tells which payloads are damaged.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_decoders._kernels.jpeg.parse import HEIGHT, WIDTH, parse_header
+from slipstream_decoders._kernels.jpeg.parse import HEIGHT, MCU_WIDTH, WIDTH, parse_header
 from slipstream_decoders._kernels.jpeg.planes import build_points
 from slipstream_decoders._kernels.jpeg.seek import points_size
 from slipstream_decoders.batch import CODEC_JPEG, EncodedBatch
@@ -20,8 +20,13 @@ from slipstream_decoders.engines.native import NativeDecoder
 from slipstream_decoders.status import DecodeStatus
 from slipstream_decoders.threads import kernel_threads
 
-MCUS_PER_POINT = 8
-"""Decoding starts at most 7 MCUs before a crop: denser points gain nothing that can be measured."""
+PIXELS_PER_POINT = 64
+"""From one point of a row to the next: a measured choice.
+
+Photos at quality 90, 4:2:0, random crops to planes against whole images by libjpeg-turbo: 16 pixels
+3.71 x (points take 13.6 % of the payload), 32: 3.62 x (6.9 %), 64: 3.45 x (3.5 %), 128: 3.27 x
+(1.8 %), 256: 3.01 x (1.0 %).
+"""
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,9 @@ def _build(
         return status, nothing
     if header[HEIGHT] != batch.heights[row] or header[WIDTH] != batch.widths[row]:
         return DecodeStatus.SIZE_MISMATCH, nothing
-    points = np.empty(int(points_size(header, MCUS_PER_POINT)), np.uint8)
+    step = max(1, PIXELS_PER_POINT // int(header[MCU_WIDTH]))
+    points = np.empty(int(points_size(header, step)), np.uint8)
     address, num_bytes = points.ctypes.data, points.nbytes
     memory = decoder.memory(size)
-    status = DecodeStatus(
-        build_points(payload, size, header, MCUS_PER_POINT, address, num_bytes, memory)
-    )
+    status = DecodeStatus(build_points(payload, size, header, step, address, num_bytes, memory))
     return status, points if status == DecodeStatus.OK else nothing
