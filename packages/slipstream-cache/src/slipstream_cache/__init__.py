@@ -2,10 +2,11 @@
 
 import logging
 
+from slipstream_cache.append import JoinedSource, append
 from slipstream_cache.builder import build
 from slipstream_cache.cache import SampleCache
 from slipstream_cache.derivation import derive
-from slipstream_cache.derived import DerivedField, Recipe, delete_derived
+from slipstream_cache.derived import DerivedField, DerivedReader, Recipe, delete_derived
 from slipstream_cache.errors import (
     BuildWorkerError,
     CacheError,
@@ -31,10 +32,12 @@ from slipstream_cache.layout import Codec, Condition, ImageFlag
 from slipstream_cache.locations import cache_key, default_cache_root
 from slipstream_cache.payloads import Blobs, Payloads, gather, verify_payloads
 from slipstream_cache.repair import repair
+from slipstream_cache.sample_reader import SampleReader
 from slipstream_cache.source import FieldSpec, Source, StorageOptions, StoredImage, Transcode
 from slipstream_cache.source_comparison import Problem
 from slipstream_cache.stats_files import read_stats, write_stats
 from slipstream_cache.value_index import ValueIndex, write_index
+from slipstream_cache.views import Concatenation, Subset, concatenate, subset
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
@@ -46,16 +49,19 @@ __all__ = [
     "CacheNotFoundError",
     "CacheWriteError",
     "Codec",
+    "Concatenation",
     "Condition",
     "CorruptCacheError",
     "DerivedField",
     "DerivedNotFoundError",
+    "DerivedReader",
     "FieldNameError",
     "FieldNotFoundError",
     "FieldSpec",
     "FieldTypeError",
     "ImageFlag",
     "IndexNotFoundError",
+    "JoinedSource",
     "ManifestError",
     "Payloads",
     "Problem",
@@ -64,16 +70,20 @@ __all__ = [
     "Report",
     "SampleCache",
     "SampleIdError",
+    "SampleReader",
     "Source",
     "SourceReadError",
     "StorageOptions",
     "StoredImage",
+    "Subset",
     "Transcode",
     "UnsupportedImageError",
     "UnsupportedVersionError",
     "ValueIndex",
+    "append",
     "build",
     "cache_key",
+    "concatenate",
     "default_cache_root",
     "delete_derived",
     "derive",
@@ -81,6 +91,7 @@ __all__ = [
     "infer_field_types",
     "read_stats",
     "repair",
+    "subset",
     "verify",
     "verify_payloads",
     "write_index",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from slipstream_cache.manifest import Manifest, read_manifest
 from slipstream_cache.payloads import Payloads
 from slipstream_cache.readers import DenseReader, ImageReader, RaggedReader, make_reader
 from slipstream_cache.sample_ids import check_ids
+from slipstream_cache.sample_reader import SampleReader
 from slipstream_cache.source import FieldSpec
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from slipstream_cache.value_index import ValueIndex
 
 
-class SampleCache:
+class SampleCache(SampleReader):
     """A published cache. Open one with ``SampleCache.open``.
 
     Opening reads the manifest alone; files are mapped when a sample in them is first asked for.
@@ -76,28 +77,9 @@ class SampleCache:
         return MappingProxyType(dict(self._manifest.fields))
 
     @property
-    def image_fields(self) -> list[str]:
-        """Names of the image fields."""
-        return [name for name, spec in self.fields.items() if spec.kind == "image"]
-
-    @property
     def num_samples(self) -> int:
         """Number of samples; valid ids are 0 to this, excluded."""
         return self._manifest.num_samples
-
-    def __len__(self) -> int:
-        return self.num_samples
-
-    def __getitem__(self, sample_id: int) -> dict[str, Any]:
-        """Return one sample: NumPy scalars and arrays, str, bytes, JSON values; images as bytes."""
-        batch = self.load_batch(np.array([_as_id(sample_id)]))
-        return {
-            name: value["data"].tobytes() if isinstance(value, dict) else value[0]
-            for name, value in batch.items()
-        }
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[sample_id] for sample_id in range(len(self)))
 
     def load_batch(self, ids: ArrayLike, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Copy samples out of the cache.
@@ -235,13 +217,6 @@ class SampleCache:
 
     def _check_ids(self, ids: ArrayLike) -> NDArray[np.int64]:
         return check_ids(ids, self.num_samples, self._cache_dir)
-
-
-def _as_id(sample_id: int) -> int:
-    try:
-        return sample_id.__index__()
-    except AttributeError:
-        raise TypeError(f"a sample id is an int, got {type(sample_id).__name__}") from None
 
 
 def _readable(num_bytes: int) -> str:

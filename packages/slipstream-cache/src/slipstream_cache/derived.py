@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +81,29 @@ class Recipe:
         return {"name": self.name, "version": self.version, "spec": spec, "options": options}
 
 
-class DerivedField:
+class DerivedReader(ABC):
+    """A derived field of a cache, or of a view of some."""
+
+    recipe: Recipe
+    """How it was made."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def load(self, ids: ArrayLike) -> Any:
+        """Copy the values of samples, in the form in which ``load_batch`` gives such a field."""
+
+    @abstractmethod
+    def payloads(self, ids: ArrayLike) -> Payloads:
+        """Return where derived images are in memory, without copying them."""
+
+    @abstractmethod
+    def blobs(self, ids: ArrayLike) -> Blobs:
+        """Return where ragged values are in memory, without copying them."""
+
+
+class DerivedField(DerivedReader):
     """A published derived field, opened by ``SampleCache.derived``.
 
     All its files are mapped when it is opened: it stays readable when it is renewed or deleted.

@@ -180,17 +180,7 @@ class ImageReader(_Reader):
 
     def load(self, ids: _Ids) -> dict[str, NDArray[Any]]:
         """Return the payloads one after another, with their offsets, sizes and headers."""
-        payloads = self.locate(ids)
-        data, offsets = _gather(payloads.addresses, payloads.sizes)
-        return {
-            "data": data,
-            "offsets": offsets,
-            "sizes": payloads.sizes,
-            "heights": payloads.heights,
-            "widths": payloads.widths,
-            "codecs": payloads.codecs,
-            "orientations": payloads.orientations,
-        }
+        return load_images(self.locate(ids))
 
     def rows(self, number: int) -> NDArray[Any]:
         """Return the rows of a part (``IMAGE_SAMPLE_DTYPE``), mapped and read-only."""
@@ -222,6 +212,20 @@ def make_reader(
     """Return the reader of a field's kind."""
     kinds = {"dense": DenseReader, "ragged": RaggedReader, "image": ImageReader}
     return kinds[spec.kind](cache_dir, name, spec, parts)  # type: ignore[return-value]
+
+
+def load_images(payloads: Payloads) -> dict[str, NDArray[Any]]:
+    """Copy payloads one after another; returns what ``load_batch`` does for an image field."""
+    data, offsets = _gather(payloads.addresses, payloads.sizes)
+    return {
+        "data": data,
+        "offsets": offsets,
+        "sizes": payloads.sizes,
+        "heights": payloads.heights,
+        "widths": payloads.widths,
+        "codecs": payloads.codecs,
+        "orientations": payloads.orientations,
+    }
 
 
 def _gather(addresses: _Ids, sizes: _Ids) -> tuple[NDArray[np.uint8], _Ids]:

@@ -114,13 +114,8 @@ def write_index(
     opened = cache if isinstance(cache, SampleCache) else SampleCache.open(cache)
     names = [fields] if isinstance(fields, str) else list(fields)
     for name in names:
-        codes, values = _distinct(opened, name)
-        counts = np.bincount(codes, minlength=len(values))
-        arrays = {
-            "values": values,
-            "offsets": np.concatenate([[0], np.cumsum(counts)]).astype("<i8"),
-            "sample_ids": np.argsort(codes, kind="stable").astype("<i8"),
-        }
+        index = index_values(name, *_distinct(opened, name))
+        arrays = {"values": index.values, "offsets": index.offsets, "sample_ids": index.ids}
         try:
             _publish(opened, name, arrays)
         except OSError as error:
@@ -128,6 +123,24 @@ def write_index(
                 f"cannot write the index of field {name!r} in {opened.cache_dir}: {error}"
             ) from error
     return {name: opened.value_index(name) for name in names}
+
+
+def index_values(field: str, codes: NDArray[np.int64], values: NDArray[Any]) -> ValueIndex:
+    """Index samples by the numbers of their values; values that no sample has are left out.
+
+    Parameters
+    ----------
+    field : str
+        Name of the field.
+    codes : ndarray of int64, shape (N,)
+        For each sample the number of its value.
+    values : ndarray, shape (V,)
+        Distinct values, ascending.
+    """
+    counts = np.bincount(codes, minlength=len(values))
+    used = counts > 0
+    offsets = np.concatenate([[0], np.cumsum(counts[used])]).astype("<i8")
+    return ValueIndex(field, values[used], offsets, np.argsort(codes, kind="stable").astype("<i8"))
 
 
 def open_index(cache: SampleCache, field: str) -> ValueIndex:
