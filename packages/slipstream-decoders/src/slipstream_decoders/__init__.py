@@ -28,11 +28,13 @@ __all__ = [
     "MultiCropPipeline",
     "NamedCopies",
     "Normalize",
+    "SeekPoints",
     "Stage",
     "StageLike",
     "ToTorchImage",
     "UnsupportedImageError",
     "apply_stage",
+    "build_seek_points",
     "center_boxes",
     "channel_sums",
     "crop_images",
@@ -90,6 +92,10 @@ if TYPE_CHECKING:
         stream_key,
         uniforms,
         words,
+    )
+    from slipstream_decoders.seek_points import (
+        SeekPoints,
+        build_seek_points,
     )
     from slipstream_decoders.stages.base import (
         Stage,
@@ -151,11 +157,13 @@ else:
         "MultiCropPipeline": "stages.views",
         "NamedCopies": "stages.views",
         "Normalize": "stages.normalize",
+        "SeekPoints": "seek_points",
         "Stage": "stages.base",
         "StageLike": "stages.base",
         "ToTorchImage": "stages.to_torch_image",
         "UnsupportedImageError": "errors",
         "apply_stage": "stages.base",
+        "build_seek_points": "seek_points",
         "center_boxes": "boxes",
         "channel_sums": "pixel_sums",
         "crop_images": "decode",
