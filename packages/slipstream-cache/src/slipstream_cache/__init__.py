@@ -30,6 +30,7 @@ from slipstream_cache.field_types import infer_field_types
 from slipstream_cache.integrity import Report, verify
 from slipstream_cache.layout import Codec, Condition, ImageFlag
 from slipstream_cache.locations import cache_key, default_cache_root
+from slipstream_cache.page_cache import WarmUp, prefetch
 from slipstream_cache.payloads import Blobs, Payloads, gather, verify_payloads
 from slipstream_cache.repair import repair
 from slipstream_cache.sample_reader import SampleReader
@@ -80,6 +81,7 @@ __all__ = [
     "UnsupportedImageError",
     "UnsupportedVersionError",
     "ValueIndex",
+    "WarmUp",
     "append",
     "build",
     "cache_key",
@@ -89,6 +91,7 @@ __all__ = [
     "derive",
     "gather",
     "infer_field_types",
+    "prefetch",
     "read_stats",
     "repair",
     "subset",

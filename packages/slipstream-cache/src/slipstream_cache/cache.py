@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slipstream_cache.errors import FieldNotFoundError
-from slipstream_cache.manifest import Manifest, read_manifest
+from slipstream_cache.field_types import field_files
+from slipstream_cache.manifest import FileInfo, Manifest, read_manifest
+from slipstream_cache.maps import FileMap
+from slipstream_cache.page_cache import WarmUp, read_files, resident_bytes
 from slipstream_cache.payloads import Payloads
 from slipstream_cache.readers import DenseReader, ImageReader, RaggedReader, make_reader
 from slipstream_cache.sample_ids import check_ids
@@ -170,6 +173,50 @@ class SampleCache(SampleReader):
         self._image_reader(field)
         return open_derived(self, field, name, recipe)
 
+    def warm_up(
+        self,
+        fields: Sequence[str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> WarmUp:
+        """Read files once, so that the system has them in memory as far as there is room.
+
+        Parameters
+        ----------
+        fields : sequence of str, optional
+            The fields to read; by default all.
+        progress : callable, optional
+            Called as ``progress(bytes done, bytes in all)`` from this thread.
+
+        Returns
+        -------
+        WarmUp
+            Bytes and seconds.
+        """
+        files = self._files(fields)
+        done, total = 0, sum(info.bytes for _, info in files)
+
+        def report(num_bytes: int) -> None:
+            nonlocal done
+            done += num_bytes
+            if progress is not None:
+                progress(done, total)
+
+        return read_files([path for path, _ in files], report)
+
+    def residency(self, field: str | None = None) -> float | None:
+        """Return the fraction of a field's bytes, or of all, that is in memory.
+
+        None where the system cannot tell (Windows). Linux tells it to those only who may write
+        the files; to others it says 1.
+        """
+        total = resident = 0
+        for path, info in self._files(None if field is None else [field]):
+            found = resident_bytes(FileMap(path, info))
+            if found is None:
+                return None
+            resident, total = resident + found, total + info.bytes
+        return resident / total if total else 1.0
+
     def __reduce__(self) -> tuple[Any, ...]:
         return SampleCache.open, (self._cache_dir,)
 
@@ -196,6 +243,18 @@ class SampleCache(SampleReader):
             "unreadable": sum(c.unreadable for c in counts),
         }
         return ", ".join(f"{count:,} {word}" for word, count in found.items() if count)
+
+    def _files(self, fields: Sequence[str] | None) -> list[tuple[Path, FileInfo]]:
+        """All files of some fields."""
+        names = list(self._readers) if fields is None else fields
+        for name in names:
+            self._reader(name)
+        wanted = [file for name in names for file in field_files(name, self.fields[name])]
+        return [
+            (self._cache_dir / part.name / file, part.files[file])
+            for part in self._manifest.parts
+            for file in wanted
+        ]
 
     def _reader(self, field: str) -> DenseReader | RaggedReader | ImageReader:
         try:

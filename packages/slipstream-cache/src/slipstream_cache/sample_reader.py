@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from slipstream_cache.page_cache import prefetch
 from slipstream_cache.source import FieldSpec
 
 if TYPE_CHECKING:
@@ -53,6 +54,26 @@ class SampleReader(ABC):
     @abstractmethod
     def derived(self, field: str, name: str, recipe: Recipe | None = None) -> DerivedReader:
         """Open a derived field; see ``SampleCache.derived``."""
+
+    def prefetch(self, field: str, ids: ArrayLike) -> None:
+        """Ask the system to read images into memory, without waiting for them.
+
+        Called some batches ahead, it makes random reads of data that is not in memory as fast as
+        the disk answers many of them at a time, instead of one after another.
+
+        Parameters
+        ----------
+        field : str
+            Name of an image field.
+        ids : array-like of int, shape (B,)
+            Sample ids.
+
+        Raises
+        ------
+        SampleIdError, FieldNotFoundError, CorruptCacheError
+            As ``payloads``.
+        """
+        prefetch(self.payloads(field, ids))
 
     @property
     def image_fields(self) -> list[str]:

@@ -1,0 +1,102 @@
+"""The operating system's page cache: what is in it, and asking for more before it is needed.
+
+Reading a map that is not in memory waits for one fault after another. Asked in advance, the system
+reads many ranges at once, while the caller does something else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from slipstream_cache.maps import FileMap
+from slipstream_cache.payloads import Blobs, Payloads
+
+_HAS_CALLS: Final = sys.platform != "win32"
+_PAGE: Final = mmap.PAGESIZE
+_READ_BYTES: Final = 8 << 20
+_READ_THREADS: Final = 8
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """What ``SampleCache.warm_up`` read."""
+
+    num_bytes: int
+    """Bytes of all files that were read."""
+    seconds: float
+    """How long it took."""
+
+
+def prefetch(located: Payloads | Blobs) -> None:
+    """Ask the system to read values into memory, without waiting for them.
+
+    It takes some microseconds a value, and the reads overlap one another and the caller's work.
+    Nothing happens on Windows.
+
+    Parameters
+    ----------
+    located : Payloads or Blobs
+        Values of a cache, a view or a derived field.
+    """
+    if not _HAS_CALLS:
+        return
+    first = located.addresses & -_PAGE
+    lengths = located.addresses + located.sizes - first
+    madvise = _libc().madvise
+    for address, length in zip(first.tolist(), lengths.tolist(), strict=True):
+        if length:
+            madvise(address, length, mmap.MADV_WILLNEED)
+
+
+def resident_bytes(file: FileMap) -> int | None:
+    """Return how many bytes of a mapped file are in memory; None where the system cannot tell."""
+    if not _HAS_CALLS or not hasattr(_libc(), "mincore"):
+        return None
+    pages = np.zeros(-(-file.num_bytes // _PAGE), np.uint8)
+    if not len(pages):
+        return 0
+    if _libc().mincore(file.address, file.num_bytes, pages.ctypes.data):
+        return None
+    present = (pages & 1).astype(bool)
+    missing_tail = -file.num_bytes % _PAGE if present[-1] else 0
+    return int(present.sum()) * _PAGE - missing_tail
+
+
+def read_files(paths: Iterable[Path], report: Callable[[int], None]) -> WarmUp:
+    """Read whole files with several threads; ``report`` gets numbers of bytes as they are read."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(_READ_THREADS, "slipstream-warm-up") as pool:
+        total = 0
+        for num_bytes in pool.map(_read_file, paths):
+            total += num_bytes
+            report(num_bytes)
+    return WarmUp(total, time.perf_counter() - started)
+
+
+def _read_file(path: Path) -> int:
+    buffer = bytearray(_READ_BYTES)
+    total = 0
+    with path.open("rb", buffering=0) as file:
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        while count := file.readinto(buffer):
+            total += count
+    return total
+
+
+def _libc() -> Any:
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+    return libc

@@ -1,0 +1,89 @@
+"""The page cache: warming it up, looking into it, and asking for what comes next."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slipstream_cache import (
+    FieldNotFoundError,
+    FieldSpec,
+    Recipe,
+    SampleCache,
+    SampleIdError,
+    build,
+    derive,
+    layout,
+    prefetch,
+    subset,
+)
+from slipstream_cache.testing import MemorySource, make_jpeg
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SampleCache:
+    """A cache of five parts; some payloads cross pages."""
+    monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 8)
+    samples = [
+        {"image": make_jpeg(i + 1, 3, body=bytes([i]) * (i * 400)), "label": i} for i in range(40)
+    ]
+    return build(MemorySource(samples), tmp_path / "c")
+
+
+def test_warming_up_reads_every_byte(cache: SampleCache) -> None:
+    """All files of the fields, with progress; then they are in memory."""
+    seen: list[tuple[int, int]] = []
+    warm = cache.warm_up(progress=lambda *counts: seen.append(counts))
+    assert warm.num_bytes == cache.manifest.num_bytes
+    assert warm.seconds > 0
+    assert seen[-1] == (warm.num_bytes, warm.num_bytes)
+    assert seen == sorted(seen)
+    labels = cache.warm_up(["label"]).num_bytes
+    assert labels == sum(part.files["label.npy"].bytes for part in cache.manifest.parts)
+    assert cache.residency() == cache.residency("image") == (None if os.name == "nt" else 1.0)
+    with pytest.raises(FieldNotFoundError):
+        cache.warm_up(["none"])
+    with pytest.raises(FieldNotFoundError):
+        cache.residency("none")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs posix_fadvise of Linux")
+def test_residency_is_a_fraction(cache: SampleCache) -> None:
+    """Dropping a part's pages lowers it, where the file system lets them go."""
+    for part in cache.manifest.parts[:2]:
+        with (cache.cache_dir / part.name / "image.bin").open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    found = cache.residency("image")
+    assert found is not None
+    assert 0.0 <= found <= 1.0
+    assert cache.residency("label") == 1.0
+
+
+def test_an_empty_cache_is_in_memory(tmp_path: Path) -> None:
+    """Nothing to read is all read."""
+    cache = build(MemorySource([], {"x": FieldSpec("dense", "<i8")}), tmp_path / "e")
+    assert cache.warm_up().num_bytes == 0
+    assert cache.residency() == 1.0
+
+
+def test_prefetching_changes_nothing_but_time(cache: SampleCache) -> None:
+    """Any ids of caches, views and derived fields can be asked for, none too."""
+    for ids in ([], [39, 0, 0, 17], np.arange(40)):
+        cache.prefetch("image", ids)
+        assert cache.load_batch(ids, ["label"])["label"].tolist() == list(ids)
+    view = subset(cache, [5, 39])
+    view.prefetch("image", [1])
+    assert view[1]["label"] == 39
+    recipe = Recipe("empty", 1, FieldSpec("ragged", content="bytes"))
+    made = np.zeros(0, np.uint8)
+    field = derive(cache, "image", "x", recipe, lambda p: (made, np.zeros(len(p), int)))
+    prefetch(field.blobs([1, 2]))
+    with pytest.raises(SampleIdError):
+        cache.prefetch("image", [40])
+    with pytest.raises(FieldNotFoundError):
+        cache.prefetch("label", [0])
