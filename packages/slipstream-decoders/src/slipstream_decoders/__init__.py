@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "PIXELS_PER_POINT",
     "BackendUnavailableError",
     "BatchContext",
     "Boxes",
@@ -94,6 +95,7 @@ if TYPE_CHECKING:
         words,
     )
     from slipstream_decoders.seek_points import (
+        PIXELS_PER_POINT,
         SeekPoints,
         build_seek_points,
     )
@@ -157,6 +159,7 @@ else:
         "MultiCropPipeline": "stages.views",
         "NamedCopies": "stages.views",
         "Normalize": "stages.normalize",
+        "PIXELS_PER_POINT": "seek_points",
         "SeekPoints": "seek_points",
         "Stage": "stages.base",
         "StageLike": "stages.base",

@@ -32,6 +32,7 @@ __all__ = [
     "open_source",
     "prepare_cache",
     "show_batch",
+    "write_seek_points",
 ]
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ if TYPE_CHECKING:
         FastStreamingDataLoader,
         StreamingDataset,
     )
+    from slipstream_loader.seek_points import write_seek_points
     from slipstream_loader.sources.detect import open_source
     from slipstream_loader.sources.imagefolder import ImageFolderSource
     from slipstream_loader.sources.sequence import SequenceSource
     from slipstream_loader.telemetry import LoaderStats
 else:
     _MODULES = {
+        "write_seek_points": "seek_points",
         "StreamingDataset": "seed_names",
         "FastStreamingDataLoader": "seed_names",
         "Batch": "batches",

@@ -17,12 +17,12 @@ from slipstream_cache import Payloads, SampleCache, gather
 from slipstream_decoders import (
     BatchContext,
     DecodeError,
-    EncodedBatch,
     StageLike,
     apply_stage,
     named_stages,
 )
 from slipstream_loader.errors import LoaderError, StageError
+from slipstream_loader.seek_points import encoded, find_seek_points
 from slipstream_loader.telemetry import Telemetry
 
 Batch = dict[str, Any]
@@ -62,6 +62,9 @@ class BatchMaker:
         self._fields = list(fields)
         self._pipelines = {name: named_stages(stages) for name, stages in pipelines.items()}
         self._after_batch = list(after_batch)
+        self._seek_points = {
+            name: find_seek_points(cache, name) for name in cache.image_fields if name in pipelines
+        }
         self._device = device
         self._telemetry = telemetry
 
@@ -106,7 +109,7 @@ class BatchMaker:
             if self._cache.fields[name].kind == "image":
                 payloads = self._cache.payloads(name, context.sample_ids)
                 if name in self._pipelines:
-                    return encoded(payloads)
+                    return encoded(payloads, self._seek_points.get(name), context.sample_ids)
                 return gathered(payloads, context)
             return _as_tensor(self._cache.load_batch(context.sample_ids, [name])[name])
 
@@ -120,19 +123,6 @@ def _guarded(name: str, stage: Any, value: Any, context: BatchContext, field: st
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise StageError(name, field, context.sample_ids.tolist(), reason) from error
-
-
-def encoded(payloads: Payloads) -> EncodedBatch:
-    """The cache's payloads as decoders take them; nothing is copied."""
-    return EncodedBatch(
-        addresses=payloads.addresses,
-        sizes=payloads.sizes,
-        heights=payloads.heights,
-        widths=payloads.widths,
-        codecs=payloads.codecs,
-        orientations=payloads.orientations,
-        owner=payloads,
-    )
 
 
 def gathered(payloads: Payloads, context: BatchContext) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""``slipstream index``: makes or renews value indexes of a cache."""
+"""``slipstream index``: makes or renews value indexes and seek points of a cache."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from slipstream_cache import write_index
-from slipstream_loader.cli.report import count
+from slipstream_cache import SampleCache, write_index
+from slipstream_loader.cli.report import count, size
+from slipstream_loader.seek_points import write_seek_points
 
 
 def index(
     cache: Annotated[Path, typer.Argument(help="Directory of a slipcache.")],
     field: Annotated[
-        list[str], typer.Option(help="Field of numbers or of text; may be given several times.")
-    ],
+        list[str] | None,
+        typer.Option(help="Field of numbers or of text; may be given several times."),
+    ] = None,
+    seek: Annotated[
+        bool, typer.Option("--seek", help="Make seek points: crops of JPEGs decode faster.")
+    ] = False,
 ) -> None:
-    """Index which samples have each value of a field."""
-    for name, found in write_index(cache, field).items():
-        Console().print(f"{name}: {count(len(found), 'distinct value')}", highlight=False)
+    """Index which samples have each value of a field, or where decoding can start in JPEGs."""
+    console = Console()
+    if not field and not seek:
+        raise typer.BadParameter("say what to index: --field NAME, --seek, or both")
+    for name, found in write_index(cache, field or []).items():
+        console.print(f"{name}: {count(len(found), 'distinct value')}", highlight=False)
+    if seek:
+        opened = SampleCache.open(cache)
+        for name in opened.image_fields:
+            points = write_seek_points(opened, name)
+            console.print(f"{name}: seek points, {size(points.num_bytes)}", highlight=False)
