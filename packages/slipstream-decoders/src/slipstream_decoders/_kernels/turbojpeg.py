@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
-from slipstream_decoders._kernels.c_call import call_c
+from slipstream_decoders._kernels.c_call import call_c, call_c_for_address
 from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
 from slipstream_decoders._kernels.resize_planar import resize_planar
 from slipstream_decoders._kernels.resize_rgb import resize_rgb
@@ -27,6 +27,8 @@ _HEADER: Final = 0  # positions in the table of functions
 _TO_RGB: Final = 1
 
 _TO_PLANES: Final = 2
+_NEW_HANDLE: Final = 3
+_FREE_HANDLE: Final = 4
 
 _TJPF_RGB: Final = 0
 _TJCS_YCBCR: Final = 1
@@ -250,7 +252,6 @@ def crop_by_planes(
 @kernel
 def crop_run(
     functions: NDArray[np.int64],
-    handle: int,
     rows: NDArray[np.int64],
     addresses: NDArray[np.int64],
     sizes: NDArray[np.int64],
@@ -264,14 +265,18 @@ def crop_run(
     output_width: int,
     scratch: Scratch,
     statuses: NDArray[np.int32],
-) -> int:
+) -> tuple[int, int]:
     """Decode, crop and resize the images of ``rows`` in turn, up to the first that is damaged.
 
     ``output`` is the address of (B, output_height, output_width, 3) bytes. The result is how many
-    rows have a status now. A damaged image can leave tables in the handle that make it refuse
-    sound ones: it must not be used again after a status of ``CORRUPT``.
+    rows have a status now, and the handle of the damaged image, which can tell what is wrong; 0 if
+    there is none.
     """
     for done, row in enumerate(rows):
+        handle = call_c_for_address(functions[_NEW_HANDLE], ())
+        if handle == 0:
+            statuses[row] = _WORKSPACE
+            continue
         image = Image(
             addresses[row],
             sizes[row],
@@ -296,5 +301,6 @@ def crop_run(
                 functions, handle, image, target, output_height, output_width, scratch
             )
         if statuses[row] == _CORRUPT:
-            return done + 1
-    return rows.size
+            return done + 1, handle
+        call_c(functions[_FREE_HANDLE], (handle,))
+    return rows.size, np.int64(0)

@@ -22,7 +22,13 @@ from slipstream_decoders.errors import BackendUnavailableError
 
 _logger = logging.getLogger(__name__)
 
-_FUNCTIONS = ("tjDecompressHeader3", "tjDecompress2", "tjDecompressToYUVPlanes")
+_FUNCTIONS = (
+    "tjDecompressHeader3",
+    "tjDecompress2",
+    "tjDecompressToYUVPlanes",
+    "tjInitDecompress",
+    "tjDestroy",
+)
 _PATHS = {
     "darwin": (
         "/opt/homebrew/opt/jpeg-turbo/lib/libturbojpeg.dylib",
@@ -42,11 +48,13 @@ class TurboJpeg:
 
     path: str
     addresses: NDArray[np.int64]
-    """Of the functions that kernels call, in the order header, to RGB, to planes."""
+    """Of the functions that kernels call, in the order of ``_FUNCTIONS``."""
     _dll: ctypes.CDLL
 
     def new_handle(self) -> int:
-        """A decompressor; use it from one thread at a time, give it back to ``free_handle``.
+        """A decompressor for one image; give it back to ``free_handle``.
+
+        Not for more: restart intervals and tables of an image can change what becomes of the next.
 
         Raises
         ------

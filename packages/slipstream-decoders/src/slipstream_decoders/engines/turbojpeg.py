@@ -9,32 +9,18 @@ from numpy.typing import NDArray
 
 from slipstream_decoders._kernels.turbojpeg import Scratch as ScratchMemory
 from slipstream_decoders._kernels.turbojpeg import crop_run, decode_rgb
-from slipstream_decoders._turbojpeg.library import TurboJpeg, load_turbojpeg
+from slipstream_decoders._turbojpeg.library import load_turbojpeg
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
 from slipstream_decoders.engines.resize import workspace_bytes
-from slipstream_decoders.status import DecodeStatus
 
 
-class _Decompressor:
-    """A TurboJPEG handle and its scratch memory: used by one thread at a time."""
+class _Memory:
+    """Scratch memory: used by one thread at a time."""
 
-    def __init__(self, library: TurboJpeg) -> None:
-        self._library = library
-        self.handle = library.new_handle()
+    def __init__(self) -> None:
         self.header = np.zeros(64, np.uint8)
         self.scratch = Scratch()
-
-    def complaint(self) -> str:
-        """What the library said about a damaged image; the next one gets a new handle."""
-        message = self._library.last_message(self.handle)
-        self._library.free_handle(self.handle)
-        self.handle = self._library.new_handle()
-        return message
-
-    def __del__(self) -> None:
-        if hasattr(self, "handle"):
-            self._library.free_handle(self.handle)
 
 
 class TurboJpegEngine:
@@ -44,13 +30,13 @@ class TurboJpegEngine:
 
     def __init__(self) -> None:
         self._library = load_turbojpeg()
-        self._idle: queue.SimpleQueue[_Decompressor] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[_Memory] = queue.SimpleQueue()
 
-    def _take(self) -> _Decompressor:
+    def _take(self) -> _Memory:
         try:
             return self._idle.get_nowait()
         except queue.Empty:
-            return _Decompressor(self._library)
+            return _Memory()
 
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
         """See ``Engine``."""
@@ -68,9 +54,8 @@ class TurboJpegEngine:
             work.nbytes,
         )
         while rows.size:
-            done = crop_run(
+            done, handle = crop_run(
                 self._library.addresses,
-                worker.handle,
                 rows,
                 batch.addresses,
                 batch.sizes,
@@ -86,17 +71,18 @@ class TurboJpegEngine:
                 job.statuses,
             )
             last, rows = int(rows[done - 1]), rows[done:]
-            if job.statuses[last] == DecodeStatus.CORRUPT:
-                job.reasons[last] = worker.complaint()
+            if handle:
+                job.reasons[last] = self._library.last_message(handle)
+                self._library.free_handle(handle)
         worker.scratch.shrink()
         self._idle.put(worker)
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """See ``Engine``."""
-        worker = self._take()
+        worker, handle = self._take(), self._library.new_handle()
         status = decode_rgb(
             self._library.addresses,
-            worker.handle,
+            handle,
             int(batch.addresses[row]),
             int(batch.sizes[row]),
             out.shape[0],
@@ -104,7 +90,8 @@ class TurboJpegEngine:
             worker.header.ctypes.data,
             out.ctypes.data,
         )
-        reason = worker.complaint() if status == DecodeStatus.CORRUPT else ""
+        reason = self._library.last_message(handle) if status else ""
+        self._library.free_handle(handle)
         self._idle.put(worker)
         return int(status), reason
 
