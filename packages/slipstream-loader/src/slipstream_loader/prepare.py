@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import Executor
 from pathlib import Path
-
-from tqdm.auto import tqdm
-from tqdm.notebook import tqdm_notebook
 
 from slipstream_cache import SampleCache, build
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import EmptyDatasetError
+from slipstream_loader.progress import progress_bar
 from slipstream_loader.transcode import transcode
 
 
@@ -51,10 +48,7 @@ def prepare_cache(
     if len(source) == 0:
         raise EmptyDatasetError(f"{source.uri} has no samples")
     path = Path(dataset.cache_path)
-    disable = not verbose or not _shows_progress()
-    with tqdm(
-        total=len(source), unit=" samples", desc="building cache", delay=0.3, disable=disable
-    ) as bar:
+    with progress_bar(len(source), "building cache", verbose=verbose) as bar:
         first = True
 
         def progress(done: int, total: int) -> None:
@@ -74,8 +68,3 @@ def prepare_cache(
             progress=progress,
             executor=executor,
         )
-
-
-def _shows_progress() -> bool:
-    """Whether somebody watches: a terminal or a notebook."""
-    return sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)

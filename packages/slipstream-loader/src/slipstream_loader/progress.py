@@ -18,4 +18,10 @@ def progress_bar(total: int, description: str, *, verbose: bool) -> Any:
         To be used as a context manager.
     """
     watched = sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook)
-    return tqdm(total=total, unit="samples", desc=description, disable=not (verbose and watched))
+    return tqdm(
+        total=total,
+        unit=" samples",
+        desc=description,
+        delay=0.3,
+        disable=not (verbose and watched),
+    )
