@@ -29,6 +29,7 @@ from slipstream_cache.errors import (
 from slipstream_cache.field_types import infer_field_types
 from slipstream_cache.integrity import Report, verify
 from slipstream_cache.layout import Codec, Condition, ImageFlag
+from slipstream_cache.legacy import LegacySource, import_v1
 from slipstream_cache.locations import cache_key, default_cache_root
 from slipstream_cache.page_cache import WarmUp, prefetch
 from slipstream_cache.payloads import Blobs, Payloads, gather, verify_payloads
@@ -63,6 +64,7 @@ __all__ = [
     "ImageFlag",
     "IndexNotFoundError",
     "JoinedSource",
+    "LegacySource",
     "ManifestError",
     "Payloads",
     "Problem",
@@ -90,6 +92,7 @@ __all__ = [
     "delete_derived",
     "derive",
     "gather",
+    "import_v1",
     "infer_field_types",
     "prefetch",
     "read_stats",

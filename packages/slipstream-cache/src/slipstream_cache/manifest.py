@@ -163,7 +163,8 @@ def parse_manifest(text: str, path: Path) -> Manifest:
     """Check the text of a manifest; ``path`` is for messages."""
     document = parse_json_object(text, path)
     if document.get("format") != FORMAT_NAME:
-        hint = " (a cache of the original slipstream?)" if "file_sizes" in document else ""
+        is_original = "file_sizes" in document
+        hint = " (of the original slipstream: `slipstream build` takes it)" if is_original else ""
         raise ManifestError(
             f"{path} is not the manifest of a slipcache{hint}: expected format {FORMAT_NAME!r}, "
             f"found {document.get('format')!r}"

@@ -2,7 +2,8 @@
 
 ::
 
-    open_source(x) ── a path ──┬── a slipcache directory ── prebuilt.py     the cache itself
+    open_source(x) ── a path ──┬── a slipcache directory ── prebuilt.py     the cache itself, or
+                              │                                          a LegacySource (format 1)
       (detect.py)              └── a folder of images ───── imagefolder.py  ImageFolderSource
                    ── a sequence of dicts ───────────────── sequence.py     SequenceSource
                                                               ├── content_hash.py  its fingerprint
