@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -320,6 +321,23 @@ def test_values_that_do_not_decode_are_errors(cache: SampleCache) -> None:
     path.write_bytes(b"\xff" * path.stat().st_size)
     with pytest.raises(CorruptCacheError, match="not valid str"):
         cache.load_batch(np.arange(8), ["path"])
+
+
+def test_a_cache_that_is_replaced_while_open_is_told(cache: SampleCache) -> None:
+    """What is mapped stays readable; a part of the new cache is never taken for one of the old."""
+    assert cache.load_batch([0, 1])["label"].tolist() == [0, 1]
+    place, aside = cache.cache_dir, cache.cache_dir.with_name("aside")
+    place.rename(aside)
+    build(MemorySource([{**sample, "label": -1} for sample in SAMPLES], name="new"), place)
+    assert cache.load_batch([0, 1])["label"].tolist() == [0, 1]
+    with pytest.raises(CorruptCacheError, match="was replaced while it was open"):
+        cache.load_batch([49])
+    assert SampleCache.open(place)[49]["label"] == -1
+    shutil.rmtree(place)
+    with pytest.raises(CorruptCacheError, match="missing"):
+        cache.load_batch([49])
+    shutil.copytree(aside, place)
+    assert cache.load_batch([49])["label"].tolist() == [2401]
 
 
 def rewrite(cache: SampleCache, **changes: Any) -> Any:

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slipstream_cache.errors import FieldNotFoundError
+from slipstream_cache.errors import (
+    CacheNotFoundError,
+    CorruptCacheError,
+    FieldNotFoundError,
+    ManifestError,
+    UnsupportedVersionError,
+)
 from slipstream_cache.field_types import field_files
+from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_cache.manifest import FileInfo, Manifest, read_manifest
 from slipstream_cache.maps import FileMap
 from slipstream_cache.page_cache import WarmUp, read_files, resident_bytes
@@ -41,12 +48,14 @@ class SampleCache(SampleReader):
         Absolute directory of the cache.
     manifest : Manifest
         What it holds.
+    stamp : tuple of int
+        Inode, size and time of the manifest's file before it was read.
     """
 
-    def __init__(self, cache_dir: Path, manifest: Manifest) -> None:
-        self._cache_dir, self._manifest = cache_dir, manifest
+    def __init__(self, cache_dir: Path, manifest: Manifest, stamp: tuple[int, ...]) -> None:
+        self._cache_dir, self._manifest, self._stamp = cache_dir, manifest, stamp
         self._readers = {
-            name: make_reader(cache_dir, name, spec, manifest.parts)
+            name: make_reader(cache_dir, name, spec, manifest.parts, self._check_still_there)
             for name, spec in manifest.fields.items()
         }
 
@@ -62,7 +71,8 @@ class SampleCache(SampleReader):
             Its manifest is not a slipcache's, or of another format version.
         """
         directory = Path(cache_dir).absolute()
-        return cls(directory, read_manifest(directory))
+        stamp = _stamp(directory)
+        return cls(directory, read_manifest(directory), stamp)
 
     @property
     def cache_dir(self) -> Path:
@@ -244,6 +254,21 @@ class SampleCache(SampleReader):
         }
         return ", ".join(f"{count:,} {word}" for word, count in found.items() if count)
 
+    def _check_still_there(self) -> None:
+        """Make sure that a part that was just mapped belongs to the cache that was opened."""
+        stamp = _stamp(self._cache_dir)
+        if stamp == self._stamp:
+            return
+        try:
+            same = read_manifest(self._cache_dir) == self._manifest
+        except (CacheNotFoundError, ManifestError, UnsupportedVersionError):
+            same = False
+        if not same:
+            raise CorruptCacheError(
+                f"{self._cache_dir} was replaced while it was open; open it again"
+            )
+        self._stamp = stamp
+
     def _files(self, fields: Sequence[str] | None) -> list[tuple[Path, FileInfo]]:
         """All files of some fields."""
         names = list(self._readers) if fields is None else fields
@@ -276,6 +301,15 @@ class SampleCache(SampleReader):
 
     def _check_ids(self, ids: ArrayLike) -> NDArray[np.int64]:
         return check_ids(ids, self.num_samples, self._cache_dir)
+
+
+def _stamp(cache_dir: Path) -> tuple[int, ...]:
+    """What changes when the manifest's file is replaced; empty if there is none."""
+    try:
+        found = (cache_dir / MANIFEST_NAME).stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _readable(num_bytes: int) -> str:

@@ -40,8 +40,14 @@ class _Reader:
     """Common part: the tables of addresses, and running a kernel that may miss a part."""
 
     def __init__(
-        self, cache_dir: Path, name: str, spec: FieldSpec, parts: Sequence[PartInfo]
+        self,
+        cache_dir: Path,
+        name: str,
+        spec: FieldSpec,
+        parts: Sequence[PartInfo],
+        after_mapping: Callable[[], None],
     ) -> None:
+        self._after_mapping = after_mapping
         self._cache_dir, self._name, self._spec, self._parts = cache_dir, name, spec, parts
         self._files = field_files(name, spec)
         self._lock = threading.Lock()
@@ -65,6 +71,7 @@ class _Reader:
         with self._lock:
             if number not in self._maps:
                 rows, payloads, limit = self._map_part(self._parts[number])
+                self._after_mapping()
                 self._maps[number] = rows, payloads
                 table = self._table.copy()
                 table[:, number] = rows.address, payloads.address if payloads else 0, limit
@@ -207,11 +214,17 @@ class ImageReader(_Reader):
 
 
 def make_reader(
-    cache_dir: Path, name: str, spec: FieldSpec, parts: Sequence[PartInfo]
+    cache_dir: Path,
+    name: str,
+    spec: FieldSpec,
+    parts: Sequence[PartInfo],
+    after_mapping: Callable[[], None] = lambda: None,
 ) -> DenseReader | RaggedReader | ImageReader:
-    """Return the reader of a field's kind."""
+    """Return the reader of a field's kind; ``after_mapping`` may refuse the files of a part."""
     kinds = {"dense": DenseReader, "ragged": RaggedReader, "image": ImageReader}
-    return kinds[spec.kind](cache_dir, name, spec, parts)  # type: ignore[return-value]
+    return kinds[spec.kind](  # type: ignore[return-value]
+        cache_dir, name, spec, parts, after_mapping
+    )
 
 
 def load_images(payloads: Payloads) -> dict[str, NDArray[Any]]:

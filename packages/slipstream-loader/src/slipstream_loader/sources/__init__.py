@@ -3,7 +3,7 @@
 ::
 
     open_source(x) ── a path ──┬── a slipcache directory ── prebuilt.py     the cache itself, or
-                              │                                          a LegacySource (format 1)
+                               │                                         a LegacySource (format 1)
       (detect.py)              └── a folder of images ───── imagefolder.py  ImageFolderSource
                    ── a sequence of dicts ───────────────── sequence.py     SequenceSource
                                                               ├── content_hash.py  its fingerprint
