@@ -141,6 +141,8 @@ def test_trainers_set_the_epoch_after_making_the_iterator(dataset: SlipstreamDat
         run.set_epoch(epoch)
         assert (run.state_dict()["epoch"], run.state_dict()["samples"]) == (epoch, 8)
         assert seen + values(list(iterator)) == expected[epoch]
+    run.set_epoch(1)
+    assert (run.state_dict()["epoch"], run.state_dict()["samples"]) == (1, 0)
     resumed = loader(dataset)
     resumed.load_state_dict({**run.state_dict(), "epoch": 0, "samples": 12})
     iter(resumed)
