@@ -325,8 +325,8 @@ class SlipstreamLoader:
             raise ValueError(f"epoch must not be negative, got {epoch}")
         if epoch != self._next_epoch:
             self._next_epoch, self._next_position = epoch, 0
-            if self._latest is not None and self._latest.place()[0] != epoch:
-                self._latest = None  # set again in the middle of that epoch, its place is kept
+        if self._latest is not None and self._latest.place()[0] != epoch:
+            self._latest = None  # set again in the middle of that epoch, its place is kept
 
     def state_dict(self) -> dict[str, Any]:
         """Where the run is: after the batches that the latest iterator's ``next()`` returned.
