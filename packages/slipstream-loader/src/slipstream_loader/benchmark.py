@@ -17,7 +17,6 @@ from slipstream_decoders import (
     DecodeResizeCrop,
     Normalize,
     StageLike,
-    find_turbojpeg,
 )
 from slipstream_loader.loader import SlipstreamLoader
 from slipstream_loader.telemetry import LoaderStats
@@ -57,11 +56,10 @@ class Measurement:
     def as_json(self) -> dict[str, Any]:
         """One entry of ``results`` of ``slipstream bench``."""
         loader = self.loader
-        engine = "turbojpeg" if find_turbojpeg() else "pillow"
         return {
             "pipeline": self.pipeline,
             "image_format": "jpeg",
-            "engine": None if self.pipeline == "raw" else engine,
+            "engine": None if self.pipeline == "raw" else "auto",
             "threads": loader.num_threads,
             "batch_size": loader.batch_size,
             "order": loader.order,
