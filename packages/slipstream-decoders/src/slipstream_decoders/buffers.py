@@ -71,7 +71,10 @@ class BufferPool:
             except queue.Empty:
                 break
         fitting = [b for b in free if num_bytes <= b.nbytes <= 2 * num_bytes + _ALIGNMENT]
-        chosen = min(fitting, key=lambda b: b.nbytes) if fitting else _aligned(num_bytes)
+        if fitting:
+            chosen = min(fitting, key=lambda b: b.nbytes)
+        else:  # the next batch may be somewhat larger; pages that nobody touches cost nothing
+            chosen = _aligned(num_bytes + num_bytes // 8)
         kept = [b for b in free if b is not chosen][-self._max_free :] if self._max_free else []
         for buffer in kept:
             self._returned.put(buffer)
