@@ -41,6 +41,7 @@ from slipstream_cache.part_builder import (
     write_parts,
 )
 from slipstream_cache.part_plan import PartRange, split_samples
+from slipstream_cache.processors import usable_processors
 from slipstream_cache.publish import (
     build_lock,
     claim_directory,
@@ -125,7 +126,7 @@ def build(
         return cache
     if num_workers is not None and num_workers < 1:
         raise ValueError(f"num_workers is {num_workers}; expected at least 1")
-    default = min(_MAX_THREADS, 2 * _usable_processors()) if executor is None else _TASK_THREADS
+    default = min(_MAX_THREADS, 2 * usable_processors()) if executor is None else _TASK_THREADS
     fields = select_fields(source.field_types, options.fields)
     validate_fields(fields)
     job = BuildJob(source, directory, fields, options, transcode, num_workers or default)
@@ -276,9 +277,3 @@ def _open_published(cache_dir: Path, key: str) -> SampleCache | None:
             "nothing was changed: choose another directory"
         )
     return SampleCache.open(cache_dir)
-
-
-def _usable_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

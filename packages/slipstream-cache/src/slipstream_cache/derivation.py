@@ -39,6 +39,7 @@ from slipstream_cache.field_types import validate_fields
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE, Codec, Condition
 from slipstream_cache.manifest import ImageCounts, PartInfo
 from slipstream_cache.payloads import Payloads
+from slipstream_cache.processors import usable_processors
 from slipstream_cache.publish import (
     build_lock,
     discard,
@@ -119,7 +120,7 @@ def derive(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with build_lock(directory):
-            return run.published() or run.run(num_workers or _usable_processors(), progress)
+            return run.published() or run.run(num_workers or usable_processors(), progress)
     except CacheError:
         raise
     except OSError as error:
@@ -309,9 +310,3 @@ def _encode_image(payload: bytes, row: Any) -> EncodedImage:
         flags=int(row["flags"]),
     )
     return EncodedImage(image, xxhash.xxh3_64_intdigest(payload))
-
-
-def _usable_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
