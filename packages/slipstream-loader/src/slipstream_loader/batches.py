@@ -137,11 +137,7 @@ def gathered(payloads: Payloads, context: BatchContext) -> dict[str, torch.Tenso
     ends = np.cumsum(payloads.sizes)
     offsets = ends - payloads.sizes
     data = context.buffers.lend((int(ends[-1]) if ends.size else 0,), np.uint8)
-
-    def copy(begin: int, end: int) -> None:
-        gather(payloads, data, offsets, begin, end)
-
-    context.threads.run(copy, len(offsets))
+    gather(payloads, data, offsets)
     columns: dict[str, NDArray[Any]] = {
         "data": data,
         "offsets": offsets,
