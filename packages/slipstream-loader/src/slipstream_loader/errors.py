@@ -6,6 +6,9 @@
     ├── SourceError (ValueError)               the source cannot be opened or read
     │   └── EmptyDatasetError                  the source opened, but it has no samples
     ├── SampleReadError (OSError)              one sample of a source cannot be read
+    ├── RemoteError (OSError)                  an object store cannot be reached or fails
+    │   ├── RemoteNotFoundError (FileNotFoundError)   no such object or bucket
+    │   └── RemoteAccessError (PermissionError)       it may not be read
     ├── DatasetArgumentError (TypeError)       not exactly one source was given to a data set
     ├── ImageDecodeError (ValueError)          an image is damaged or is no image
     ├── StateError (ValueError)                a saved state does not fit this loader
@@ -37,6 +40,18 @@ class EmptyDatasetError(SourceError):
 
 class SampleReadError(LoaderError, OSError):
     """One sample of a source cannot be read; a build reports all such samples together."""
+
+
+class RemoteError(LoaderError, OSError):
+    """An object store cannot be reached, failed several times, or its object was replaced."""
+
+
+class RemoteNotFoundError(RemoteError, FileNotFoundError):
+    """There is no such object or bucket."""
+
+
+class RemoteAccessError(RemoteError, PermissionError):
+    """An object may not be read, or there are no credentials."""
 
 
 class DatasetArgumentError(LoaderError, TypeError):
