@@ -2,7 +2,8 @@
 
 The methods take turns, so that what else the machine does falls on all of them, and CPU time is
 counted. Crops are RandomResizedCrop's. Ratios are medians over the rounds of libjpeg-turbo's time
-for whole images to planes, in the same round, over the method's.
+for whole images, in the same round, over the method's: to planes, or to RGB where the method makes
+RGB at full size.
 
     python benchmarks/benchmark_jpeg.py --photos FOLDER --quality 90 --rounds 15
 """
@@ -24,7 +25,7 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from slipstream_decoders import Boxes, EncodedBatch, random_resized_boxes
+from slipstream_decoders import Boxes, EncodedBatch, random_resized_boxes, whole_image_boxes
 from slipstream_decoders._kernels.c_call import call_c
 from slipstream_decoders._kernels.jpeg.crop import (
     Scratch,
@@ -48,14 +49,17 @@ from slipstream_decoders._kernels.jpeg.planes import (
     decode_planes,
     prepare_workspace,
 )
+from slipstream_decoders._kernels.jpeg.rgb import Part, PartScratch, decode_part, part_bytes_for
 from slipstream_decoders._kernels.jpeg.seek import points_size
 from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE_BYTES
 from slipstream_decoders._kernels.resize_planar import planar_workspace_size
+from slipstream_decoders._kernels.turbojpeg import decode_rgb
 from slipstream_decoders._turbojpeg.library import load_turbojpeg
 from slipstream_decoders.seek_points import SeekPoints
 
 _SIZE = 224
 _REFERENCE = "libjpeg-turbo, whole"
+_RGB_REFERENCE = "libjpeg-turbo, whole to RGB"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -120,6 +124,39 @@ def _planes_loop(
 
 
 @_compile
+def _turbojpeg_rgb_loop(
+    functions: NDArray[np.int64],
+    handle: int,
+    addresses: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    heights: NDArray[np.int32],
+    widths: NDArray[np.int32],
+    header: int,
+    pixels: int,
+) -> int:
+    failures = 0
+    for row in range(addresses.size):
+        width, height = np.int64(widths[row]), np.int64(heights[row])
+        failures += decode_rgb(
+            functions, handle, addresses[row], sizes[row], height, width, header, pixels
+        )
+    return failures
+
+
+@_compile
+def _rgb_loop(
+    parts: NDArray[np.int64], header: NDArray[np.int64], pixels: int, scratch: PartScratch
+) -> int:
+    """Sum of the statuses; a row of ``parts`` has the fields of a ``Part``."""
+    failures = 0
+    for row in range(parts.shape[0]):
+        p = parts[row]
+        part = Part(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7], p[8], p[9])
+        failures += decode_part(part, header, pixels, 3 * part.part_width, scratch)
+    return failures
+
+
+@_compile
 def _points_loop(
     addresses: NDArray[np.int64],
     sizes: NDArray[np.int64],
@@ -155,6 +192,7 @@ class _Bench:
         self.memory = Memory(self._workspace.ctypes.data, self._data.ctypes.data, self._data.nbytes)
         height, width = int(batch.heights.max()), int(batch.widths.max())
         self._pixels = np.zeros(plane_bytes_for(height, width), np.uint8)
+        self._part = np.zeros(part_bytes_for(height, width), np.uint8)
         self._work = np.zeros(planar_workspace_size(height, width, _SIZE, _SIZE), np.uint8)
         self.points = self._make_points()
 
@@ -183,6 +221,32 @@ class _Bench:
             batch.heights,
             batch.widths,
             planes,
+        )
+
+    def turbojpeg_rgb(self) -> Callable[[], int]:
+        library = load_turbojpeg()
+        handle, batch, header = library.new_handle(), self.batch, np.zeros(64, np.uint8)
+        return lambda: _turbojpeg_rgb_loop(
+            library.addresses,
+            handle,
+            batch.addresses,
+            batch.sizes,
+            batch.heights,
+            batch.widths,
+            header.ctypes.data,
+            self._pixels.ctypes.data,
+        )
+
+    def rgb(self, bounds: NDArray[np.int32]) -> int:
+        batch = self.batch
+        points = self.points.data.ctypes.data + self.points.offsets
+        parts = [batch.addresses, batch.sizes, points, self.points.sizes]
+        shapes = [batch.heights, batch.widths, *bounds[:, [0, 1, 3, 2]].T]
+        return _rgb_loop(
+            np.stack([*parts, *(column.astype(np.int64) for column in shapes)], 1),
+            self.header,
+            self._pixels.ctypes.data,
+            PartScratch(self.memory, self._part.ctypes.data, self._part.nbytes),
         )
 
     def make_points(self) -> int:
@@ -241,9 +305,13 @@ class _Bench:
 
     def methods(self) -> dict[str, Callable[[], int]]:
         whole = Boxes.of_crops(np.zeros((len(self.batch), 4), np.int32)).bounds
+        all_pixels = whole_image_boxes(self.batch.heights, self.batch.widths).bounds
         crops = self.boxes.bounds
         return {
             _REFERENCE: self.turbojpeg(),
+            _RGB_REFERENCE: self.turbojpeg_rgb(),
+            "whole to RGB": lambda: self.rgb(all_pixels),
+            "crop to RGB, from points": lambda: self.rgb(crops),
             "seek points": self.make_points,
             "whole": lambda: self.planes(whole, from_points=False),
             "crop, from points": lambda: self.planes(crops, from_points=True),
@@ -262,10 +330,10 @@ def _measure(bench: _Bench, rounds: int) -> dict[str, Any]:
             start = time.process_time()
             method()
             times[name].append((time.process_time() - start) / len(bench.batch) * 1e6)
-    reference = np.array(times[_REFERENCE])
     result: dict[str, Any] = {}
     for name, values in times.items():
-        ratios = reference / np.array(values)
+        reference = times[_RGB_REFERENCE if "to RGB" in name else _REFERENCE]
+        ratios = np.array(reference) / np.array(values)
         result[name] = {
             "microseconds": round(statistics.median(values), 1),
             "ratio": round(float(np.median(ratios)), 3),

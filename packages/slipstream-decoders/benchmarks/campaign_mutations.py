@@ -24,7 +24,7 @@ from PIL import Image, ImageFile
 
 from slipstream_decoders import Boxes, DecodeStatus, EncodedBatch
 from slipstream_decoders.batch import READABLE_SLACK
-from slipstream_decoders.engines.base import CropJob, Engine, Scratch
+from slipstream_decoders.engines.base import CropJob, Engine, Quality, Scratch
 from slipstream_decoders.engines.native import NativeDecoder, NativeEngine
 from slipstream_decoders.engines.pillow import PillowEngine
 from slipstream_decoders.engines.turbojpeg import TurboJpegEngine
@@ -135,7 +135,8 @@ class _Campaign:
 
     def __init__(self, engines: list[str]) -> None:
         self.engines: dict[str, Engine] = {name: _ENGINES[name]() for name in engines}
-        self._payload, self._points, self._out = _Fence(1 << 16), _Fence(1 << 20), _Fence(1 << 16)
+        self._payload, self._points = _Fence(1 << 16), _Fence(1 << 20)
+        self._out = _Fence(3 * _MOST_PIXELS)
         self.verdicts: Counter[str] = Counter()
 
     def _batch(self, payload: bytes, generator: random.Random) -> EncodedBatch:
@@ -163,12 +164,21 @@ class _Campaign:
                 data[generator.randrange(16, data.size)] = generator.randrange(256)
         return batch.with_seek_points(data, points.offsets, points.sizes)
 
-    def _verdict(self, engine: Engine, batch: EncodedBatch, box: list[int]) -> tuple[int, bytes]:
-        out = self._out.last(3 * _SIZE[0] * _SIZE[1]).reshape(1, *_SIZE, 3)
-        boxes = Boxes.of_crops(np.array([box], np.int32))
-        job = CropJob(batch, boxes, out, "fast", np.full(1, 99, np.int32))
-        engine.crop(job, np.zeros(1, np.int64))
-        status = DecodeStatus(int(job.statuses[0]))
+    def _verdict(
+        self, engine: Engine, batch: EncodedBatch, box: list[int], kind: str
+    ) -> tuple[int, bytes]:
+        """The status and the pixels: a crop of one of the qualities, or the whole image."""
+        height, width = int(batch.heights[0]), int(batch.widths[0])
+        shape = (height, width) if kind == "whole" else _SIZE
+        out = self._out.last(3 * shape[0] * shape[1]).reshape(1, *shape, 3)
+        if kind == "whole":
+            status = DecodeStatus(engine.whole(batch, 0, out[0])[0])
+        else:
+            boxes = Boxes.of_crops(np.array([box], np.int32))
+            quality: Quality = "exact" if kind == "exact" else "fast"
+            job = CropJob(batch, boxes, out, quality, np.full(1, 99, np.int32))
+            engine.crop(job, np.zeros(1, np.int64))
+            status = DecodeStatus(int(job.statuses[0]))
         return status, out.tobytes() if status == DecodeStatus.OK else b""
 
     def run(self, payload: bytes, generator: random.Random) -> None:
@@ -177,10 +187,11 @@ class _Campaign:
         x, y = generator.randrange(width), generator.randrange(height)
         box = [x, y, generator.randint(1, width - x), generator.randint(1, height - y)]
         batches = [batch, self._pointed(batch, generator)]
+        kind = generator.choice(["fast", "exact", "whole"])
         for name, engine in self.engines.items():
             for each in batches if name == "native" else batches[:1]:
-                first = self._verdict(engine, each, box)
-                if first != self._verdict(engine, each, box):
+                first = self._verdict(engine, each, box, kind)
+                if first != self._verdict(engine, each, box, kind):
                     raise AssertionError(f"{name} gives two verdicts")
                 self.verdicts[f"{name} {DecodeStatus(first[0]).name}"] += 1
 

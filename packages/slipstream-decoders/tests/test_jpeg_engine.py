@@ -20,6 +20,8 @@ from slipstream_decoders import (
     random_resized_boxes,
     whole_image_boxes,
 )
+from slipstream_decoders.engines.base import Quality
+from slipstream_decoders.engines.choose import EngineName
 from slipstream_decoders.seek_points import build_seek_points
 
 
@@ -42,9 +44,11 @@ def _random_boxes(batch: EncodedBatch) -> Boxes:
     )
 
 
-def _crops(batch: EncodedBatch, boxes: Boxes, engine: str) -> np.ndarray:
+def _crops(
+    batch: EncodedBatch, boxes: Boxes, engine: EngineName, quality: Quality = "fast"
+) -> np.ndarray:
     context = BatchContext(np.arange(100, 100 + len(batch)), seed=1)
-    return crop_images(batch, boxes, (64, 48), context, engine=engine)  # type: ignore[arg-type]
+    return crop_images(batch, boxes, (64, 48), context, engine=engine, quality=quality)
 
 
 def _with_points(batch: EncodedBatch) -> EncodedBatch:
@@ -61,6 +65,15 @@ def test_crops_of_photos_equal_libjpeg_turbos(photos: list[Path]) -> None:
     expected = _crops(batch, boxes, "turbojpeg")
     np.testing.assert_array_equal(_crops(batch, boxes, "native"), expected)
     np.testing.assert_array_equal(_crops(_with_points(batch), boxes, "native"), expected)
+
+
+def test_exact_crops_of_photos_equal_pillows(photos: list[Path]) -> None:
+    """To the bit, from the start of the scan and from seek points."""
+    batch = EncodedBatch.from_payloads([path.read_bytes() for path in photos[::4]])
+    boxes = _random_boxes(batch)
+    expected = _crops(batch, boxes, "pillow", "exact")
+    np.testing.assert_array_equal(_crops(batch, boxes, "native", "exact"), expected)
+    np.testing.assert_array_equal(_crops(_with_points(batch), boxes, "native", "exact"), expected)
 
 
 def test_seek_points_change_nothing_but_speed() -> None:

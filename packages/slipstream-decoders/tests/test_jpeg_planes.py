@@ -1,4 +1,4 @@
-"""Planes of the native decoder: libjpeg-turbo's bit for bit, and a decoder in plain Python."""
+"""Planes of the native decoder: libjpeg-turbo's bit for bit; its RGB pixels: Pillow's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slipstream_decoders import DecodeStatus, EncodedBatch, find_turbojpeg
+from slipstream_decoders import (
+    BatchContext,
+    Boxes,
+    DecodeStatus,
+    EncodedBatch,
+    crop_images,
+    decode_images,
+    find_turbojpeg,
+)
 from slipstream_decoders.engines.native import NativeDecoder
 from slipstream_decoders.seek_points import build_seek_points
 
@@ -105,6 +113,26 @@ def _check(payload: bytes, ratio: tuple[int, int], generator: random.Random) -> 
     assert not points.statuses.any()
     pointed = batch.with_seek_points(points.data, points.offsets, points.sizes)
     _check_windows(batch, pointed, whole, generator)
+    _check_rgb(payload, batch, pointed, generator)
+
+
+def _check_rgb(
+    payload: bytes, batch: EncodedBatch, pointed: EncodedBatch, generator: random.Random
+) -> None:
+    """The whole image equals Pillow's, and crops that are not resized equal its parts."""
+    with Image.open(io.BytesIO(payload)) as image:
+        expected = np.asarray(image.convert("RGB"))
+    context = BatchContext(np.arange(1), seed=0)
+    (pixels,) = decode_images(batch, context, engine="native")
+    np.testing.assert_array_equal(pixels, expected)
+    height, width = expected.shape[:2]
+    for source in (batch, pointed):
+        x, x_end = sorted(generator.sample(range(width + 1), 2))
+        y, y_end = sorted(generator.sample(range(height + 1), 2))
+        boxes = Boxes.of_crops(np.array([[x, y, x_end - x, y_end - y]], np.int32))
+        size = y_end - y, x_end - x
+        (crop,) = crop_images(source, boxes, size, context, quality="exact", engine="native")
+        np.testing.assert_array_equal(crop, expected[y:y_end, x:x_end])
 
 
 def _check_windows(

@@ -34,6 +34,14 @@ from slipstream_decoders._kernels.jpeg.planes import (
     decode_planes,
     prepare_workspace,
 )
+from slipstream_decoders._kernels.jpeg.rgb import (
+    CropScratch,
+    Part,
+    PartScratch,
+    decode_part,
+    exact_crop_run,
+    part_bytes_for,
+)
 from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE_BYTES
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
@@ -115,7 +123,7 @@ class NativeDecoder:
 
 
 class NativeEngine:
-    """Takes baseline JPEGs in YCbCr or grayscale, for crops of ``fast`` quality."""
+    """Takes baseline JPEGs in YCbCr or grayscale."""
 
     name = "native"
 
@@ -130,45 +138,102 @@ class NativeEngine:
 
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
         """See ``Engine``."""
-        if job.quality == "exact":
-            job.statuses[rows] = DecodeStatus.UNSUPPORTED
-            return
         decoder = self._take()
-        batch, boxes = job.batch, job.boxes
-        height, width = job.out.shape[1:3]
-        pixels = decoder.scratch.get("pixels", _most_plane_bytes(boxes.bounds[rows]))
-        work = decoder.scratch.get("work", workspace_bytes(boxes, rows, height, width))
-        points, points_sizes = _seek_columns(batch)
-        crop_run(
-            rows,
-            batch.addresses,
-            batch.sizes,
-            points,
-            points_sizes,
-            batch.heights,
-            batch.widths,
-            boxes.window,
-            boxes.bounds,
-            decoder.header,
-            job.out.ctypes.data,
-            height,
-            width,
-            ScratchMemory(
-                decoder.memory(int(batch.sizes[rows].max())),
-                pixels.ctypes.data,
-                pixels.nbytes,
-                work.ctypes.data,
-                work.nbytes,
-            ),
-            job.statuses,
-        )
+        if job.quality == "exact":
+            _crop_exact(decoder, job, rows)
+        else:
+            _crop_fast(decoder, job, rows)
         decoder.scratch.shrink()
         self._idle.put(decoder)
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """See ``Engine``."""
-        del batch, row, out
-        return DecodeStatus.UNSUPPORTED, "the native engine does not make whole RGB images"
+        decoder = self._take()
+        points, points_sizes = _seek_columns(batch)
+        height, width = out.shape[:2]
+        size = int(batch.sizes[row])
+        part = Part(
+            int(batch.addresses[row]),
+            size,
+            int(points[row]),
+            int(points_sizes[row]),
+            height,
+            width,
+            0,
+            0,
+            height,
+            width,
+        )
+        memory = _part_scratch(decoder, size, height, width)
+        status = decode_part(part, decoder.header, out.ctypes.data, out.strides[0], memory)
+        decoder.scratch.shrink()
+        self._idle.put(decoder)
+        return int(status), ""
+
+
+def _crop_fast(decoder: NativeDecoder, job: CropJob, rows: NDArray[np.int64]) -> None:
+    batch, boxes = job.batch, job.boxes
+    height, width = job.out.shape[1:3]
+    pixels = decoder.scratch.get("pixels", _most_plane_bytes(boxes.bounds[rows]))
+    work = decoder.scratch.get("work", workspace_bytes(boxes, rows, height, width))
+    points, points_sizes = _seek_columns(batch)
+    crop_run(
+        rows,
+        batch.addresses,
+        batch.sizes,
+        points,
+        points_sizes,
+        batch.heights,
+        batch.widths,
+        boxes.window,
+        boxes.bounds,
+        decoder.header,
+        job.out.ctypes.data,
+        height,
+        width,
+        ScratchMemory(
+            decoder.memory(int(batch.sizes[rows].max())),
+            pixels.ctypes.data,
+            pixels.nbytes,
+            work.ctypes.data,
+            work.nbytes,
+        ),
+        job.statuses,
+    )
+
+
+def _crop_exact(decoder: NativeDecoder, job: CropJob, rows: NDArray[np.int64]) -> None:
+    batch, boxes = job.batch, job.boxes
+    height, width = job.out.shape[1:3]
+    most_width, most_height = boxes.bounds[rows, 2:].max(axis=0).tolist()
+    memory = _part_scratch(decoder, int(batch.sizes[rows].max()), most_height, most_width)
+    most_pixels = int(boxes.bounds[rows, 2:].astype(np.int64).prod(axis=1).max())
+    pixels = decoder.scratch.get("pixels", 3 * most_pixels)
+    work = decoder.scratch.get("work", workspace_bytes(boxes, rows, height, width))
+    points, points_sizes = _seek_columns(batch)
+    exact_crop_run(
+        rows,
+        batch.addresses,
+        batch.sizes,
+        points,
+        points_sizes,
+        batch.heights,
+        batch.widths,
+        boxes.window,
+        boxes.bounds,
+        decoder.header,
+        job.out.ctypes.data,
+        height,
+        width,
+        CropScratch(memory, pixels.ctypes.data, pixels.nbytes, work.ctypes.data, work.nbytes),
+        job.statuses,
+    )
+
+
+def _part_scratch(decoder: NativeDecoder, size: int, height: int, width: int) -> PartScratch:
+    """Memory for parts of at most this size, of payloads of at most ``size`` bytes."""
+    planes = decoder.scratch.get("planes", int(part_bytes_for(height, width)))
+    return PartScratch(decoder.memory(size), planes.ctypes.data, planes.nbytes)
 
 
 def _most_plane_bytes(bounds: NDArray[np.int32]) -> int:

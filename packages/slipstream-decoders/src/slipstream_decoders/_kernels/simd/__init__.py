@@ -11,4 +11,5 @@ arithmetic  lane-wise operations
 half        float32 -> float16
 tiles       transposes of 16 x 16 tiles
 colour      tiles of Y, Cb, Cr -> RGB, the last step of a planar resize
+chroma      rows of chroma to luma's resolution, rows of Y, Cb, Cr -> RGB, as libjpeg does it
 """
