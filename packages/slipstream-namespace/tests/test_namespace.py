@@ -27,12 +27,12 @@ LAYER_OF_MODULE = {
     "visionlab.slipstream.pipelines": "slipstream_ssl_pipelines",
     "visionlab.slipstream.s3sync": "slipstream_s3sync",
     "visionlab.slipstream.streams": "sqrtspace_streams",
-    "visionlab.slipstream.transforms": "slipstream_decoders",
+    "visionlab.slipstream.transforms": "slipstream_ssl_pipelines",
     "slipstream.cache": "slipstream_cache",
     "slipstream.dataset": "slipstream_loader",
     "slipstream.decoders": "slipstream_decoders",
     "slipstream.pipelines": "slipstream_ssl_pipelines",
-    "slipstream.transforms": "slipstream_decoders",
+    "slipstream.transforms": "slipstream_ssl_pipelines",
 }
 BLOCK_LAYERS = f"""
 import sys

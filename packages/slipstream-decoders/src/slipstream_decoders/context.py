@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ class BatchContext:
     buffers: Buffers = field(default_factory=lambda: BufferPool(0))
     failures: dict[int, str] | None = None
     """Row -> why its image could not be decoded; the image is then zero. None: raise instead."""
+    labels: dict[str, Any] = field(default_factory=dict)
+    """What stages add to the batch beside their field, such as the parameters they drew."""
     num_threads: int | None = None
     """Threads for kernels; None: as many as the process may use."""
 

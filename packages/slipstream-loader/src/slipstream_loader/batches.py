@@ -94,6 +94,7 @@ class BatchMaker:
                     batch.update(value)
                 else:
                     batch[name] = value
+            batch.update(context.labels)
             batch[INDICES] = torch.from_numpy(context.sample_ids)
             for transform in self._after_batch:
                 transform_name = getattr(transform, "__name__", type(transform).__name__)

@@ -1,5 +1,6 @@
-"""Transforms of batches."""
+"""Transforms of batches: every transform of ``slipstream_ssl_pipelines``."""
 
-from visionlab.slipstream import IMAGENET_MEAN, IMAGENET_STD, Normalize, ToTorchImage
+from visionlab.slipstream import _layers
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Normalize", "ToTorchImage"]
+_layers.require("slipstream_ssl_pipelines")
+from slipstream_ssl_pipelines.transforms import *

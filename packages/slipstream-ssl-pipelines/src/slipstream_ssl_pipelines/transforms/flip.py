@@ -1,0 +1,62 @@
+"""Mirror images."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from slipstream_ssl_pipelines.transforms.base import RandomTransform
+from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.draws import Draws
+
+
+class _Flip(RandomTransform):
+    work: ClassVar[Work] = "native"
+    axis: ClassVar[int]
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        *,
+        seed: int | None = None,
+        device: Any = None,
+        inplace: bool = False,
+    ) -> None:
+        super().__init__(p, seed=seed, device=device, inplace=inplace)
+
+    def sample(self, draws: Draws, height: int, width: int) -> Params:
+        """No parameters but ``applied``."""
+        del draws, height, width
+        return {}
+
+    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
+        """See ``ImageTransform``."""
+        del params
+        return images.flip(self.axis)
+
+
+class RandomHorizontalFlip(_Flip):
+    """Mirror left and right with probability ``p``.
+
+    Parameters
+    ----------
+    p : float
+    seed, device, inplace
+        See ``RandomTransform``.
+    """
+
+    axis = -1
+
+
+class RandomVerticalFlip(_Flip):
+    """Mirror top and bottom with probability ``p``.
+
+    Parameters
+    ----------
+    p : float
+    seed, device, inplace
+        See ``RandomTransform``.
+    """
+
+    axis = -2
