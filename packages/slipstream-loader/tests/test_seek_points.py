@@ -1,8 +1,9 @@
-"""Seek points change how fast crops are decoded, and nothing else."""
+"""Seek points: loaders make them, they change how fast crops decode, and tell what is damaged."""
 
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,25 @@ import pytest
 import torch
 from PIL import Image
 
-from slipstream_decoders import DecodeCenterCrop, DecodeRandomResizedCrop
-from slipstream_loader import SlipstreamDataset, SlipstreamLoader, write_seek_points
-from slipstream_loader.seek_points import find_seek_points
+from slipstream_cache import delete_derived, verify
+from slipstream_decoders import (
+    DecodeCenterCrop,
+    DecodeOnly,
+    DecodeRandomResizedCrop,
+    EncodedBatch,
+    Normalize,
+    SeekPoints,
+)
+from slipstream_loader import (
+    ImageDecodeError,
+    SlipstreamDataset,
+    SlipstreamLoader,
+    decode_image,
+    seek_points,
+    write_seek_points,
+)
+from slipstream_loader.damage import find_damage, judge_images
+from slipstream_loader.seek_points import ensure_seek_points, find_seek_points
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -46,6 +63,7 @@ def test_pixels_are_the_same_with_and_without(tmp_path: Path) -> None:
                 seed=3,
                 pipelines={"image": [stage]},
                 on_error="zero",
+                seek_points=False,
             )
             (batch,) = list(loader)
             assert batch["_valid"].tolist() == [True] * 13 + [False]
@@ -54,6 +72,8 @@ def test_pixels_are_the_same_with_and_without(tmp_path: Path) -> None:
 
         before = crops()
         cache = SlipstreamLoader(dataset, batch_size=1).cache
+        delete_derived(cache, "image", "seek")
+        assert torch.equal(crops(), before)
         points = write_seek_points(cache, verbose=False)
         sizes = points.blobs(np.arange(len(images))).sizes
         assert (sizes[:10] > 0).all()
@@ -62,8 +82,98 @@ def test_pixels_are_the_same_with_and_without(tmp_path: Path) -> None:
         assert torch.equal(crops(), before)
 
 
-def test_there_may_be_none(tmp_path: Path) -> None:
-    """A cache without seek points is a cache."""
+@pytest.mark.parametrize(
+    ("stages", "options", "expected"),
+    [
+        ([DecodeRandomResizedCrop(32), Normalize()], {}, True),
+        ([DecodeRandomResizedCrop(32)], {"seek_points": False}, False),
+        ([DecodeRandomResizedCrop(32, engine="pillow")], {}, False),
+        ([DecodeOnly()], {}, False),
+        (None, {}, False),
+    ],
+)
+def test_a_loader_makes_those_that_its_stages_use(
+    stages: list[object] | None, options: dict[str, bool], expected: bool, tmp_path: Path
+) -> None:
+    """Crops by the native engine get seek points unless told otherwise; nothing else does."""
     dataset = SlipstreamDataset([{"image": picture(1)}], cache_dir=tmp_path)
+    pipelines = {"image": stages} if stages else None
+    loader = SlipstreamLoader(dataset, batch_size=1, pipelines=pipelines, **options)
+    assert (find_seek_points(loader.cache, "image") is not None) == expected
+    assert len(list(loader)) == 1
+
+
+def test_a_cache_that_cannot_be_written_goes_without(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning, and the same batches."""
+    dataset = SlipstreamDataset([{"image": picture(n)} for n in range(3)], cache_dir=tmp_path)
+    options = {"batch_size": 3, "pipelines": {"image": [DecodeCenterCrop(64)]}, "shuffle": False}
+    (expected,) = list(SlipstreamLoader(dataset, seek_points=False, **options))
+    (dataset.cache_path / "derived").write_text("in the way")
+    with caplog.at_level("WARNING"):
+        (batch,) = list(SlipstreamLoader(dataset, **options))
+    assert torch.equal(batch["image"], expected["image"])
+    assert "without seek points" in caplog.text
+
+
+def test_interrupted_making_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends it, leaves a whole cache, and the next loader makes what is missing."""
+    dataset = SlipstreamDataset([{"image": picture(n)} for n in range(4)], cache_dir=tmp_path)
+    pipelines = {"image": [DecodeCenterCrop(64)]}
+
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(seek_points, "build_seek_points", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            SlipstreamLoader(dataset, batch_size=4, pipelines=pipelines)
+    assert verify(dataset.cache_path).ok
+    loader = SlipstreamLoader(dataset, batch_size=4, pipelines=pipelines)
+    assert find_seek_points(loader.cache, "image") is not None
+
+
+def test_loaders_that_start_at_once_share_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One makes the seek points, the others wait for it and find them."""
+    dataset = SlipstreamDataset([{"image": picture(n)} for n in range(4)], cache_dir=tmp_path)
+    cache = SlipstreamLoader(dataset, batch_size=4).cache
+    num_made, build = [], seek_points.build_seek_points
+
+    def count(batch: EncodedBatch, **options: int) -> SeekPoints:
+        num_made.append(len(batch))
+        return build(batch, **options)
+
+    monkeypatch.setattr(seek_points, "build_seek_points", count)
+    pipelines = {"image": [DecodeCenterCrop(64)]}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: ensure_seek_points(cache, pipelines, verbose=False), range(4)))
+    assert sum(num_made) == 4
+
+
+def test_damage_is_judged_once_and_by_pillow(tmp_path: Path) -> None:
+    """What Pillow refuses is damaged, in baseline and progressive files alike; all else is not."""
+    images = [picture(n, progressive=n % 2 == 1) for n in range(6)]
+    for n in (2, 3):
+        images[n] = images[n][: len(images[n]) // 2] + b"\xff\xd9"  # cut, but with an end
+    images.append(b"no image")
+    dataset = SlipstreamDataset([{"image": image} for image in images], cache_dir=tmp_path)
     cache = SlipstreamLoader(dataset, batch_size=1).cache
-    assert find_seek_points(cache, "image") is None
+    assert find_damage(cache) is None
+    write_seek_points(cache, verbose=False)
+    refused = {n for n, image in enumerate(images) if not is_readable(image)}
+    assert set(judge_images(cache, verbose=False)["image"]) == refused >= {6}
+    assert find_damage(cache) == judge_images(cache, verbose=False)
+
+
+def is_readable(image: bytes) -> bool:
+    """Whether Pillow decodes it."""
+    try:
+        decode_image(image)
+    except ImageDecodeError:
+        return False
+    return True

@@ -45,6 +45,7 @@ __all__ = [
     "estimate_rejection_fallback_rate",
     "find_turbojpeg",
     "named_stages",
+    "native_header_statuses",
     "random_resized_boxes",
     "resize_center_boxes",
     "run_stages",
@@ -85,6 +86,9 @@ if TYPE_CHECKING:
         CorruptImageError,
         DecodeError,
         UnsupportedImageError,
+    )
+    from slipstream_decoders.native_headers import (
+        native_header_statuses,
     )
     from slipstream_decoders.pixel_sums import (
         channel_sums,
@@ -176,6 +180,7 @@ else:
         "estimate_rejection_fallback_rate": "boxes",
         "find_turbojpeg": "_turbojpeg.library",
         "named_stages": "stages.base",
+        "native_header_statuses": "native_headers",
         "random_resized_boxes": "boxes",
         "resize_center_boxes": "boxes",
         "run_stages": "stages.base",

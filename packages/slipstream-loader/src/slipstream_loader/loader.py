@@ -24,6 +24,7 @@ from slipstream_loader.plan import EpochPlan, Selection
 from slipstream_loader.prefetch import PrefetchIterator
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
+from slipstream_loader.seek_points import ensure_seek_points
 from slipstream_loader.state import LoaderState
 from slipstream_loader.telemetry import LoaderStats, Telemetry
 from slipstream_loader.transfer import (
@@ -167,10 +168,13 @@ class SlipstreamLoader:
         What becomes of a sample whose image cannot be decoded: an error that names it; a smaller
         batch; another sample, chosen by seed and epoch; a zero image. The mask ``_valid`` marks
         the samples that are right, with the last two. ``stats()`` counts them.
+    seek_points : bool
+        Make the seek points of JPEGs whose crops are decoded, once, if the cache has none: about
+        half the time of an epoch, 3 to 4 % of the images' size. Those that exist are always used.
     after_batch_transforms : sequence of callables
         Batch -> batch, applied to whole batches in the end.
     verbose : bool
-        Whether building the cache shows its progress (on rank 0).
+        Whether building the cache and seek points shows its progress (on rank 0).
 
     Raises
     ------
@@ -215,6 +219,7 @@ class SlipstreamLoader:
         batches_ahead: int = 3,
         pin_memory: bool | None = None,
         on_error: OnError = "raise",
+        seek_points: bool = True,
         after_batch_transforms: Sequence[Callable[[Batch], Batch]] = (),
         verbose: bool = True,
     ) -> None:
@@ -245,6 +250,10 @@ class SlipstreamLoader:
         self.cache: SampleCache = prepare_cache(
             self.dataset, verbose=verbose and self._ranks.rank == 0
         )
+        if seek_points:
+            ensure_seek_points(
+                self.cache, self.pipelines, verbose=verbose and self._ranks.rank == 0
+            )
         self._selection = Selection(
             num_stored=len(self.cache),
             batch_size=batch_size,

@@ -1,15 +1,19 @@
 """Seek points of a cache: where the native engine can start in the middle of its JPEGs.
 
-They are the derived field ``<field>.seek``, a few percent of the images' size. Loaders use them
-where they are; crops are then decoded without the rest of the image.
+They are the derived field ``<field>.seek``, a few percent of the images' size. A loader whose
+stages decode crops makes them once, before its first epoch, and uses them from then on.
 """
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_cache import (
+    CacheWriteError,
     DerivedField,
     DerivedNotFoundError,
     FieldSpec,
@@ -18,8 +22,17 @@ from slipstream_cache import (
     SampleCache,
     derive,
 )
-from slipstream_decoders import PIXELS_PER_POINT, EncodedBatch, build_seek_points
+from slipstream_decoders import (
+    PIXELS_PER_POINT,
+    EncodedBatch,
+    Stage,
+    StageLike,
+    build_seek_points,
+    named_stages,
+)
 from slipstream_loader.progress import progress_bar
+
+_logger = logging.getLogger(__name__)
 
 NAME = "seek"
 
@@ -68,6 +81,37 @@ def write_seek_points(
         return derive(
             cache, field, NAME, RECIPE, points, num_workers=num_workers, progress=progress
         )
+
+
+def ensure_seek_points(
+    cache: SampleCache,
+    pipelines: Mapping[str, StageLike | Sequence[StageLike]],
+    *,
+    verbose: bool = True,
+) -> None:
+    """Make the seek points that pipelines can use, where the cache has none.
+
+    One process of a node makes them, and the others wait for it. What an interrupted one has made
+    is kept. A cache that cannot be written to gets none, with a warning.
+
+    Parameters
+    ----------
+    cache : SampleCache
+    pipelines : mapping
+        Field -> stages, of which the first decodes.
+    verbose : bool
+        Whether progress is shown.
+    """
+    for field in cache.image_fields:
+        stages = named_stages(pipelines.get(field, ()))
+        decoder = stages[0][1] if stages else None
+        if not (isinstance(decoder, Stage) and decoder.uses_seek_points):
+            continue
+        if find_seek_points(cache, field) is None:
+            try:
+                write_seek_points(cache, field, verbose=verbose)
+            except CacheWriteError as error:
+                _logger.warning("decoding crops without seek points, more slowly: %s", error)
 
 
 def find_seek_points(cache: SampleCache, field: str) -> DerivedField | None:

@@ -22,6 +22,9 @@ class Stage(ABC):
     change it.
     """
 
+    uses_seek_points: bool = False
+    """Whether it decodes parts of JPEGs, which seek points beside them make faster."""
+
     @abstractmethod
     def apply(self, batch: Any, context: BatchContext) -> Any:
         """Transform one field of a batch.

@@ -15,8 +15,10 @@ from slipstream_cache import BuildWorkerError, SampleCache, StorageOptions
 from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
 from slipstream_loader.cli.report import count, size
+from slipstream_loader.damage import find_damage, judge_images
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.seek_points import write_seek_points
 
 
 def build(
@@ -41,6 +43,13 @@ def build(
             "see the source and the cache under the same paths.",
         ),
     ] = None,
+    seek: Annotated[
+        bool,
+        typer.Option(
+            "--seek/--no-seek",
+            help="Make seek points and judge damage: every image is decoded once.",
+        ),
+    ] = True,
 ) -> None:
     """Build the cache of a source, or find that it is there already."""
     console = Console()
@@ -53,9 +62,21 @@ def build(
         cache = prepare_cache(dataset, num_workers=workers, executor=executor)
     seconds = time.perf_counter() - started
     rate = f"{size(cache.manifest.num_bytes / seconds)}/s"
+    timing = "found, built before" if was_there else f"{seconds:.1f} s, {rate}"
+    if seek and cache.image_fields:
+        timing += f"; {_prepare_decoding(cache)}"
     console.print(_contents(cache), highlight=False, soft_wrap=True)
-    console.print("found, built before" if was_there else f"{seconds:.1f} s, {rate}")
+    console.print(timing, highlight=False, soft_wrap=True)
     console.print(str(cache.cache_dir), soft_wrap=True, highlight=False)
+
+
+def _prepare_decoding(cache: SampleCache) -> str:
+    """Make the seek points and judge the images, unless it was done before; what it took."""
+    started = time.perf_counter()
+    points = [write_seek_points(cache, field) for field in cache.image_fields]
+    judge_images(cache)
+    num_bytes = sum(found.num_bytes for found in points)
+    return f"seek points {size(num_bytes)}, {time.perf_counter() - started:.1f} s"
 
 
 def _contents(cache: SampleCache) -> str:
@@ -64,8 +85,12 @@ def _contents(cache: SampleCache) -> str:
     counts = [counts for part in parts for counts in part.images.values()]
     words = [count(len(cache), "sample"), size(cache.manifest.num_bytes), count(len(parts), "part")]
     if counts:
-        words.append(f"{sum(found.damaged for found in counts):,} damaged")
-        words.append(f"{sum(found.unreadable for found in counts):,} unreadable")
+        unreadable = sum(found.unreadable for found in counts)
+        damaged = sum(found.damaged for found in counts)
+        judged = find_damage(cache)
+        if judged is not None:
+            damaged = sum(map(len, judged.values())) - unreadable
+        words += [f"{damaged:,} damaged", f"{unreadable:,} unreadable"]
     return ", ".join(words)
 
 

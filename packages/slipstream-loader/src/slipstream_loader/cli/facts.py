@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slipstream_cache import Codec, Condition, SampleCache
-from slipstream_decoders import find_turbojpeg
-from slipstream_loader.seek_points import find_seek_points
+from slipstream_decoders import DecodeStatus, find_turbojpeg, native_header_statuses
+from slipstream_loader.cli.report import size
+from slipstream_loader.damage import find_damage
+from slipstream_loader.seek_points import encoded, find_seek_points
 
 _SAMPLES_AT_ONCE = 65_536
+_HEADERS_LOOKED_AT = 10_000
 
 
 def engines() -> str:
@@ -21,31 +26,55 @@ def engines() -> str:
 
 
 def image_facts(cache: SampleCache, field: str) -> dict[str, Any]:
-    """Codecs, conditions, sizes and engines of an image field."""
+    """Codecs, conditions, sizes, seek points and engines of an image field."""
     codecs, conditions = np.zeros(256, np.int64), np.zeros(256, np.int64)
-    num_bytes = pixels = num_native = 0
-    points = find_seek_points(cache, field)
-    for begin in range(0, len(cache), _SAMPLES_AT_ONCE):
-        ids = np.arange(begin, min(begin + _SAMPLES_AT_ONCE, len(cache)))
+    num_bytes = pixels = 0
+    for ids in _runs(len(cache)):
         payloads = cache.payloads(field, ids)
         codecs += np.bincount(payloads.codecs, minlength=256)
         conditions += np.bincount(payloads.conditions, minlength=256)
         num_bytes += int(payloads.sizes.sum())
-        if points is not None:
-            num_native += int((points.blobs(ids).sizes > 0).sum())
         pixels += int((payloads.heights.astype(np.int64) * payloads.widths).sum())
-    others = "turbojpeg, pillow" if find_turbojpeg() else "pillow"
-    if points is None:  # which JPEGs the native engine refuses is known when it has seen them
-        takers = {f"native, {others}": int(codecs[Codec.JPEG])}
-    else:
-        takers = {"native": num_native, others: int(codecs[Codec.JPEG]) - num_native}
-    takers["stored pixels"] = int(codecs[Codec.YUV420] + codecs[Codec.RGB])
-    takers["none"] = int(codecs[Codec.UNKNOWN])
+    damage = find_damage(cache)
     return {
         "mean pixels": round(pixels / max(1, len(cache))),
         "bits per pixel": round(8 * num_bytes / max(1, pixels), 2),
         "codecs": {codec.name.lower(): int(codecs[codec]) for codec in Codec if codecs[codec]},
         "conditions": {c.name.lower(): int(conditions[c]) for c in Condition if conditions[c]},
-        "seek points": "no; slipstream index --seek" if points is None else points.num_bytes,
-        "engines": {name: number for name, number in takers.items() if number},
+        "cannot be decoded": "not judged yet" if damage is None else len(damage[field]),
+        **_engine_facts(cache, field, codecs),
     }
+
+
+def _engine_facts(cache: SampleCache, field: str, codecs: NDArray[np.int64]) -> dict[str, Any]:
+    """Coverage of seek points, and how many samples each engine will be the first to take."""
+    points = find_seek_points(cache, field)
+    refused_by_native = "turbojpeg" if find_turbojpeg() else "pillow"
+    num_jpeg = int(codecs[Codec.JPEG])
+    facts: dict[str, Any] = {"seek points": "none; slipstream index --seek"}
+    if points is not None:
+        num_native = sum(int((points.blobs(ids).sizes > 0).sum()) for ids in _runs(len(cache)))
+        facts["seek points"] = f"{num_native:,} of {num_jpeg:,} JPEGs, {size(points.num_bytes)}"
+        takers = {"native": num_native, refused_by_native: num_jpeg - num_native}
+    else:  # headers tell which JPEGs the native engine takes, unless their data is damaged
+        looked_at = min(len(cache), _HEADERS_LOOKED_AT)
+        ids = np.linspace(0, len(cache) - 1, looked_at).astype(np.int64)
+        batch = encoded(cache.payloads(field, ids))
+        is_jpeg = batch.codecs == Codec.JPEG
+        num_native = int((native_header_statuses(batch)[is_jpeg] == DecodeStatus.OK).sum())
+        takers = {"native": num_native, refused_by_native: int(is_jpeg.sum()) - num_native}
+        if looked_at < len(cache):
+            return {**facts, f"engines, of {looked_at:,} looked at": _present(takers)}
+    takers["stored pixels"] = int(codecs[Codec.YUV420] + codecs[Codec.RGB])
+    takers["none"] = int(codecs[Codec.UNKNOWN])
+    return {**facts, "engines": _present(takers)}
+
+
+def _present(numbers: dict[str, int]) -> dict[str, int]:
+    return {name: number for name, number in numbers.items() if number}
+
+
+def _runs(num_samples: int) -> Iterator[NDArray[np.int64]]:
+    """All sample ids, some at a time."""
+    for begin in range(0, num_samples, _SAMPLES_AT_ONCE):
+        yield np.arange(begin, min(begin + _SAMPLES_AT_ONCE, num_samples))
