@@ -29,7 +29,13 @@ from slipstream_cache.publish import (
     temporary_path,
 )
 from slipstream_cache.sample_stream import Chunk, read_sample, stream_chunks
-from slipstream_cache.source import FieldSpec, Source, StorageOptions, Transcode
+from slipstream_cache.source import (
+    FieldSpec,
+    Source,
+    StorageOptions,
+    Transcode,
+    is_sequential,
+)
 from slipstream_cache.writers import PartWriter
 
 _logger = logging.getLogger(__name__)
@@ -158,7 +164,8 @@ def measure_samples(job: BuildJob) -> int | None:
         return None if isinstance(result, OSError) else sum(map(_size, result))
 
     with _reader_pool(job) as pool:
-        sizes = list(pool.map(stored_bytes, measured_samples(num_samples)))
+        measured = measured_samples(num_samples, is_sequential(job.source))
+        sizes = list(pool.map(stored_bytes, measured))
     known = [size for size in sizes if size is not None]
     return choose_samples_per_part(num_samples, known) if len(known) == len(sizes) else None
 

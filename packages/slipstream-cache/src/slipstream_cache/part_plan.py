@@ -33,10 +33,13 @@ class PartRange:
         return self.first_sample + self.num_samples
 
 
-def measured_samples(num_samples: int) -> list[int]:
-    """Ids of the samples whose sizes decide: at most 64, or one in 16, evenly spread."""
+def measured_samples(num_samples: int, is_sequential: bool = False) -> list[int]:
+    """Ids of the samples whose sizes decide: at most 64, or one in 16.
+
+    They are evenly spread, or the first ones of a source that is best read in its order.
+    """
     count = min(_MAX_MEASURED, -(-num_samples // _SAMPLES_FOR_EACH_MEASURED))
-    return [i * num_samples // count for i in range(count)]
+    return [i if is_sequential else i * num_samples // count for i in range(count)]
 
 
 def choose_samples_per_part(num_samples: int, measured_bytes: Iterable[int]) -> int:

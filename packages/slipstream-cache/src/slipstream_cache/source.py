@@ -36,6 +36,9 @@ class Source(Protocol):
     ``source[i]`` must be safe to call from several threads at once. It returns a new mapping of
     field name to value: an image as ``bytes`` of an image file; numbers, NumPy scalars and arrays;
     ``bytes``, ``str``; lists, dicts and None as JSON values.
+
+    A source that is read forward, such as a compressed archive, says so by an attribute
+    ``is_sequential`` that is true: builders then read no sample far ahead of the others.
     """
 
     @property
@@ -59,6 +62,11 @@ class Source(Protocol):
 
     def describe(self, index: int, /) -> str:
         """Name sample ``index`` for a message, such as its path inside the source."""
+
+
+def is_sequential(source: Source) -> bool:
+    """Tell whether the samples of a source are best read in their order."""
+    return bool(getattr(source, "is_sequential", False))
 
 
 @dataclass(frozen=True)

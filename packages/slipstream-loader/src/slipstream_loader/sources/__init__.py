@@ -16,5 +16,6 @@ Each source implements ``slipstream_cache.Source``.
 from slipstream_loader.sources.detect import open_source
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.sequence import SequenceSource
+from slipstream_loader.sources.tar import TarSource
 
-__all__ = ["ImageFolderSource", "SequenceSource", "open_source"]
+__all__ = ["ImageFolderSource", "SequenceSource", "TarSource", "open_source"]

@@ -12,6 +12,8 @@ from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
+from slipstream_loader.sources.stored_file import is_url
+from slipstream_loader.sources.tar import TarSource, is_archive
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SUPPORTED: Final = (
@@ -47,6 +49,8 @@ def open_source(source: Any) -> Source | SampleCache:
 
 def _open_path(path: str | bytes) -> Source | SampleCache:
     location = os.fsdecode(path)
+    if is_archive(location) and (is_url(location) or not _URL.match(location)):
+        return TarSource(location)
     if _URL.match(location):
         raise SourceError(f"{location}: URLs cannot be opened; {_SUPPORTED}")
     directory = Path(location).expanduser()

@@ -22,24 +22,16 @@ from numpy.typing import NDArray
 
 from slipstream_cache import FieldSpec
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-
-IMAGE_EXTENSIONS: Final = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".ppm",
-    ".bmp",
-    ".pgm",
-    ".tif",
-    ".tiff",
-    ".webp",
+from slipstream_loader.sources.file_names import (
+    IMAGE_EXTENSIONS,
+    is_image_name,
+    printable,
+    report,
 )
-"""Endings of the file names that count as images, in any case; torchvision's list."""
 
 _FINGERPRINT_RECIPE: Final = b"imagefolder 1\0"
 _SCAN_THREADS: Final = 8
 """Classes listed at once: hides the latency of network file systems."""
-_MAX_REPORTED: Final = 10
 
 
 class ImageFolderSource:
@@ -76,7 +68,7 @@ class ImageFolderSource:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root).expanduser().absolute()
         class_names, files = _scan_root(self.root)
-        self.classes: list[str] = [_printable(name) for name in class_names]
+        self.classes: list[str] = [printable(name) for name in class_names]
         """Names of the classes, sorted; empty for a folder without class folders."""
         self.class_to_idx: dict[str, int] = {name: i for i, name in enumerate(self.classes)}
         """Class name -> label."""
@@ -121,7 +113,7 @@ class ImageFolderSource:
 
     def describe(self, index: int, /) -> str:
         """Path of sample `index` relative to the root, with forward slashes."""
-        return _printable(self._paths[index])
+        return printable(self._paths[index])
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
@@ -181,9 +173,9 @@ def _scan_root(root: Path) -> tuple[list[str], _Files]:
                 files.add(folder, listing.images, label)
                 problems += listing.problems
             if not any(listing.images or listing.problems for listing in listings.values()):
-                empty.append(_printable(name))
+                empty.append(printable(name))
     if problems:
-        raise SourceError(_report(f"cannot read everything in {root}", sorted(problems)))
+        raise SourceError(report(f"cannot read everything in {root}", sorted(problems)))
     _check_images(root, files, empty, len(top.images))
     return top.folders, files
 
@@ -200,7 +192,7 @@ def _check_images(root: Path, files: _Files, empty: list[str], num_in_root: int)
             else ""
         )
         raise SourceError(
-            _report(f"class folders without images in {root} (files ending in {extensions})", empty)
+            report(f"class folders without images in {root} (files ending in {extensions})", empty)
             + f"\nremove them, or add images{ignored}"
         )
 
@@ -226,9 +218,9 @@ def _list_folder(root: str, folder: str) -> _Listing:
                     _list_entry(entry, path, listing)
                 except OSError as error:
                     name = f"{folder}/{entry.name}".lstrip("/")
-                    listing.problems.append(f"{_printable(name)}: {error.strerror}")
+                    listing.problems.append(f"{printable(name)}: {error.strerror}")
     except OSError as error:
-        listing.problems.append(f"{_printable(folder) or root}: {error.strerror}")
+        listing.problems.append(f"{printable(folder) or root}: {error.strerror}")
     listing.images.sort()
     listing.folders.sort()
     return listing
@@ -239,7 +231,7 @@ def _list_entry(entry: os.DirEntry[str], parent: str, listing: _Listing) -> None
         if entry.is_symlink() and _is_inside(parent, os.path.realpath(entry.path)):
             raise OSError(0, "link to a folder that it is in")
         listing.folders.append(entry.name)
-    elif entry.name.lower().endswith(IMAGE_EXTENSIONS):
+    elif is_image_name(entry.name):
         status = entry.stat()
         if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "not a regular file")
@@ -250,16 +242,3 @@ def _is_inside(folder: str, ancestor: str) -> bool:
     """Tell whether `ancestor`, a resolved path, is `folder` or one of the folders above it."""
     real = os.path.realpath(folder)
     return real == ancestor or real.startswith(ancestor.rstrip(os.sep) + os.sep)
-
-
-def _report(summary: str, names: Sequence[str]) -> str:
-    shown = "".join(f"\n  {name}" for name in names[:_MAX_REPORTED])
-    rest = len(names) - _MAX_REPORTED
-    return f"{summary}:{shown}" + (f"\n  ... and {rest} more" if rest > 0 else "")
-
-
-def _printable(name: str) -> str:
-    r"""Return a file name with bytes that are not UTF-8 written as ``\xNN``."""
-    if name.isascii():
-        return name
-    return os.fsencode(name).decode("utf-8", errors="backslashreplace")

@@ -1,0 +1,151 @@
+"""Single samples out of data that is read in blocks, forward, by several threads at a time.
+
+A *block* is a run of consecutive samples that come together: a stretch of an archive, a row group.
+A *stream* is a run of blocks that only come one after another, such as all of a compressed archive.
+Threads that go forward together, as those of a build do, find what they need among the blocks that
+were read last; a step back opens the stream again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+_KEPT_BYTES: Final = 256 << 20
+_MAX_OPEN: Final = 8
+_FAILURE_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Block(Generic[T]):
+    """Consecutive samples."""
+
+    number: int
+    samples: Sequence[T]
+    num_bytes: int
+    """About the memory that they take."""
+
+
+class BlockReader(Generic[T]):
+    """Serves samples by their numbers.
+
+    Parameters
+    ----------
+    firsts : ndarray of int64, shape (blocks + 1,)
+        First sample of each block, and the number of all samples.
+    streams : ndarray of int64, shape (streams,)
+        First block of each stream, ascending from 0.
+    open_stream : callable
+        ``open_stream(block)`` yields the blocks of a stream from that one, or one before, on.
+    """
+
+    def __init__(
+        self,
+        firsts: NDArray[np.int64],
+        streams: NDArray[np.int64],
+        open_stream: Callable[[int], Iterator[Block[T]]],
+    ) -> None:
+        self._firsts, self._streams, self._open_stream = firsts, streams, open_stream
+        self._ends = np.append(streams[1:], firsts.size - 1)
+        self._kept: OrderedDict[int, Block[T]] = OrderedDict()
+        self._kept_bytes = 0
+        self._lock = threading.Lock()
+        self._stream_locks = [threading.Lock() for _ in range(4 * _MAX_OPEN)]
+        self._open: OrderedDict[int, tuple[int, Iterator[Block[T]]]] = OrderedDict()
+        self._failed: dict[int, tuple[int, float, OSError]] = {}
+
+    def __getitem__(self, index: int) -> T:
+        """Read one sample.
+
+        Raises
+        ------
+        OSError
+            As the stream does. For half a minute, blocks behind one that failed fail at once.
+        """
+        number = int(np.searchsorted(self._firsts, index, side="right")) - 1
+        block = self._find(number)
+        if block is None:
+            block = self._read(number)
+        return block.samples[index - int(self._firsts[number])]
+
+    def _find(self, number: int) -> Block[T] | None:
+        with self._lock:
+            block = self._kept.get(number)
+            if block is not None:
+                self._kept.move_to_end(number)
+            return block
+
+    def _read(self, number: int) -> Block[T]:
+        stream = int(np.searchsorted(self._streams, number, side="right")) - 1
+        with self._stream_locks[stream % len(self._stream_locks)]:
+            block = self._find(number)  # another thread may have passed it
+            if block is not None:
+                return block
+            self._raise_known_failure(stream, number)
+            try:
+                return self._advance(stream, number)
+            except OSError as error:
+                with self._lock:
+                    self._failed[stream] = number, time.monotonic(), error
+                raise
+
+    def _advance(self, stream: int, wanted: int) -> Block[T]:
+        """Go forward to a block, keeping those on the way."""
+        with self._lock:
+            position, blocks = self._open.pop(stream, (wanted + 1, iter(())))
+        if position > wanted:
+            blocks = self._open_stream(wanted)
+        for block in blocks:
+            self._keep(block)
+            if block.number == wanted:
+                if wanted + 1 < self._ends[stream]:
+                    with self._lock:
+                        self._open[stream] = wanted + 1, blocks
+                        while len(self._open) > _MAX_OPEN:
+                            self._open.popitem(last=False)
+                return block
+        raise OSError(f"block {wanted} is missing: the data has changed since it was opened")
+
+    def _keep(self, block: Block[T]) -> None:
+        with self._lock:
+            if block.number in self._kept:
+                return
+            self._kept[block.number] = block
+            self._kept_bytes += block.num_bytes
+            while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].num_bytes
+
+    def _raise_known_failure(self, stream: int, number: int) -> None:
+        with self._lock:
+            failed, moment, error = self._failed.get(stream, (number, 0.0, OSError()))
+            if failed < number and time.monotonic() - moment < _FAILURE_S:
+                raise error
+            if failed <= number:
+                self._failed.pop(stream, None)
+
+
+def blocks_by_place(starts: NDArray[np.int64], block_bytes: int) -> NDArray[np.int64]:
+    """Group samples that begin in the same stretch of so many bytes.
+
+    Parameters
+    ----------
+    starts : ndarray of int64, shape (N,)
+        Where each sample begins, ascending.
+    block_bytes : int
+
+    Returns
+    -------
+    ndarray of int64, shape (blocks + 1,)
+        First sample of each block, and N.
+    """
+    borders = np.flatnonzero(np.diff(starts // block_bytes)) + 1
+    return np.concatenate([[0], borders, [starts.size]]).astype(np.int64)

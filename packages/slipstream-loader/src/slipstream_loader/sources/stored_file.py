@@ -1,0 +1,274 @@
+"""One file, local or remote, that is read by ranges of bytes.
+
+``s3://`` goes through ``object_store``; ``http://`` and ``https://`` need a server that answers
+ranges. Queries and users of a URL are credentials: they never appear in a message.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from slipstream_cache.file_hashes import hash_of_file
+from slipstream_loader.errors import (
+    RemoteAccessError,
+    RemoteError,
+    RemoteNotFoundError,
+    SampleReadError,
+    SourceError,
+)
+from slipstream_loader.sources.object_store import is_object_url, open_object_store
+
+_logger = logging.getLogger(__name__)
+
+_ATTEMPTS: Final = 4
+_TIMEOUT_S: Final = 60
+_RETRIED_CODES: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class StoredFile(Protocol):
+    """A file that is read by ranges, from several threads; it can be pickled."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a read takes a request over the network."""
+
+    @property
+    def uri(self) -> str:
+        """Where it is, for people; without credentials."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return all bytes from ``start`` to ``stop``, excluded, or raise an OSError."""
+
+    def identity(self) -> str:
+        """Name the content: a hash of it, or the ETag that a server gives it."""
+
+
+def is_url(location: str) -> bool:
+    """Tell whether a location is one of the URLs that ``open_stored_file`` opens."""
+    return is_object_url(location) or location.startswith(("http://", "https://"))
+
+
+def open_stored_file(
+    location: str | os.PathLike[str],
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    cache_root: Path | None = None,
+) -> StoredFile:
+    """Open a file.
+
+    Parameters
+    ----------
+    location : str or path
+        A path, or a URL ``s3://``, ``http://`` or ``https://``.
+    storage_options : mapping, optional
+        Of an ``s3://`` URL; see ``open_object_store``.
+    cache_root : path, optional
+        Where the hash of a local file is remembered; default: the caches' root.
+
+    Raises
+    ------
+    SourceError
+        There is no such file, or it is of another kind of place.
+    RemoteError
+        The server cannot be asked.
+    """
+    name = os.fspath(location)
+    if not is_url(name):
+        return LocalFile(Path(name), cache_root)
+    if is_object_url(name):
+        return ObjectFile(name, storage_options)
+    return HttpFile(name)
+
+
+class LocalFile:
+    """A file of this machine; see ``StoredFile``."""
+
+    is_remote = False
+
+    def __init__(self, path: Path, cache_root: Path | None = None) -> None:
+        self._path, self._cache_root = path.expanduser().absolute(), cache_root
+        self._descriptor: int | None = None
+        self._lock = threading.Lock()
+        try:
+            self._size = self._path.stat().st_size
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be opened: {error.strerror}") from error
+
+    @property
+    def uri(self) -> str:
+        """The absolute path."""
+        return str(self._path)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """See ``StoredFile``."""
+        data = b""
+        while len(data) < stop - start:
+            more = os.pread(self._opened(), stop - start - len(data), start + len(data))
+            if not more:
+                raise SampleReadError(
+                    f"{self._path} ends at byte {start + len(data)}, expected {stop} or more: it "
+                    "was changed; open it again"
+                )
+            data = more if not data else data + more
+        return data
+
+    def identity(self) -> str:
+        """See ``StoredFile``: the SHA-256, remembered under the caches' root."""
+        return f"sha256 {hash_of_file(self._path, cache_root=self._cache_root)}"
+
+    def _opened(self) -> int:
+        with self._lock:
+            if self._descriptor is None:
+                self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            return self._descriptor
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_path": self._path, "_size": self._size, "_cache_root": self._cache_root}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _descriptor=None, _lock=threading.Lock())
+
+    def __del__(self) -> None:
+        descriptor = self.__dict__.get("_descriptor")
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+class ObjectFile:
+    """An object of an object store; see ``StoredFile``."""
+
+    is_remote = True
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None) -> None:
+        self._store = open_object_store(url, storage_options)
+        info = self._store.stat()
+        self._size, self._etag = info.size, info.etag
+
+    @property
+    def uri(self) -> str:
+        """The URL."""
+        return self._store.url
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """See ``StoredFile``."""
+        data = self._store.read("", start, stop, etag=self._etag)
+        if len(data) != stop - start:
+            raise RemoteError(f"{self.uri} ends at byte {start + len(data)}, expected {stop}")
+        return data
+
+    def identity(self) -> str:
+        """See ``StoredFile``: ETag and size."""
+        return f"etag {self._etag} {self._size}"
+
+
+class HttpFile:
+    """A file on a web server; see ``StoredFile``."""
+
+    is_remote = True
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._etag: str | None = None
+        self._size = 1
+        headers = self._get(0, 1)[1]
+        _, _, total = headers.get("Content-Range", "").rpartition("/")
+        if not total.isdigit():
+            raise RemoteError(f"{self.uri}: the server does not say how large the file is")
+        self._size, self._etag = int(total), headers.get("ETag")
+
+    @property
+    def uri(self) -> str:
+        """The URL without user and query."""
+        parts = urlsplit(self._url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """See ``StoredFile``."""
+        return self._get(start, stop)[0]
+
+    def identity(self) -> str:
+        """See ``StoredFile``: ETag and size.
+
+        Raises
+        ------
+        SourceError
+            The server gives no ETag.
+        """
+        if self._etag is None:
+            raise SourceError(
+                f"{self.uri}: the server gives no ETag, so its cache could not be found again; "
+                "download the file, and open it from there"
+            )
+        return f"etag {self._etag} {self._size}"
+
+    def _get(self, start: int, stop: int) -> tuple[bytes, Any]:
+        """Ask for a range, several times if need be; returns it with the headers."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._get_once(start, stop)
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code not in _RETRIED_CODES or attempt == _ATTEMPTS - 1:
+                    raise _explained(self.uri, error) from error
+                problem: Exception = error
+            except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+                if isinstance(error, RemoteError):
+                    raise
+                if attempt == _ATTEMPTS - 1:
+                    raise RemoteError(f"{self.uri} cannot be read: {error}") from error
+                problem = error
+            _logger.debug("%s: %s: trying again", self.uri, problem)
+            time.sleep(0.1 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def _get_once(self, start: int, stop: int) -> tuple[bytes, Any]:
+        request = urllib.request.Request(self._url, headers={"Range": f"bytes={start}-{stop - 1}"})
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            if answer.status != 206:
+                raise RemoteError(
+                    f"{self.uri}: the server answers no ranges; download the file, and open it "
+                    "from there"
+                )
+            if self._etag is not None and answer.headers.get("ETag") != self._etag:
+                raise RemoteError(f"{self.uri} was replaced while it was read: open it again")
+            data = answer.read()
+        if len(data) != stop - start:
+            raise http.client.IncompleteRead(data, stop - start - len(data))
+        return data, answer.headers
+
+
+def _explained(uri: str, error: urllib.error.HTTPError) -> RemoteError:
+    if error.code in (404, 410):
+        return RemoteNotFoundError(f"{uri}: there is no such file; check the URL")
+    if error.code in (401, 403):
+        return RemoteAccessError(f"{uri}: access was refused ({error.code}); check the URL")
+    return RemoteError(f"{uri}: the server answered {error.code} {error.reason}")

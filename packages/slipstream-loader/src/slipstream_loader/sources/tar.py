@@ -1,0 +1,234 @@
+"""Archives of class folders of images, read where they lie: never unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from slipstream_cache import FieldSpec
+from slipstream_loader.errors import SampleReadError, SourceError
+from slipstream_loader.sources.block_reader import Block, BlockReader, blocks_by_place
+from slipstream_loader.sources.file_listing import (
+    FileListing,
+    keep_listing,
+    listing_root,
+    load_listing,
+)
+from slipstream_loader.sources.file_names import printable
+from slipstream_loader.sources.forward_file import (
+    DecompressedReader,
+    Restarts,
+    open_forward,
+    sniff_compression,
+)
+from slipstream_loader.sources.stored_file import open_stored_file
+from slipstream_loader.sources.tar_headers import iter_members
+from slipstream_loader.sources.tar_listing import list_images
+
+TAR_EXTENSIONS: Final = (
+    ".tar",
+    ".tar.gz",
+    ".tgz",
+    ".tar.bz2",
+    ".tbz2",
+    ".tar.xz",
+    ".txz",
+)
+"""Endings of names that are taken for archives."""
+
+_RECIPE: Final = "tar 1"
+_BLOCK_BYTES: Final = 4 << 20
+
+
+def is_archive(location: str) -> bool:
+    """Tell by the name of a path or URL whether it is an archive."""
+    return location.split("?")[0].lower().endswith(TAR_EXTENSIONS)
+
+
+class TarSource:
+    """The images of a tar archive, labelled by the class folder that they are in.
+
+    Samples are those of ``ImageFolderSource``: ``{image, label, index, path}``, with the labels
+    that the unpacked folder would give. Their order is that of the archive. A folder that wraps
+    all class folders (``train/``) does not count; an archive without class folders is served
+    without ``label``.
+
+    Parameters
+    ----------
+    location : str or path
+        The archive: a file, or a URL ``s3://``, ``http://``, ``https://``. Plain, gzip, bzip2 or
+        xz, told by its content.
+    storage_options : mapping, optional
+        Credentials and endpoint of an ``s3://`` URL; see ``open_object_store``.
+    cache_root : path, optional
+        Where hash and listing of the archive are remembered; default: the caches' root.
+
+    Raises
+    ------
+    SourceError
+        When it is no archive, is cut off or damaged, or holds names or links that are not safe;
+        `EmptyDatasetError` when it has no images.
+    RemoteError
+        When the server fails.
+
+    Notes
+    -----
+    The first time, the archive is read once to list it (only its headers, if it is a plain local
+    file). The images of a plain archive are read in any order; a compressed one is read forward,
+    which is what a build does, and single samples out of order are slow.
+    """
+
+    kind: Final = "tar"
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str],
+        *,
+        storage_options: Mapping[str, Any] | None = None,
+        cache_root: Path | None = None,
+    ) -> None:
+        self._file = open_stored_file(location, storage_options, cache_root=cache_root)
+        if not self._file.size:
+            raise SourceError(f"{self._file.uri} is empty, and no tar archive")
+        self._compression = sniff_compression(self._file)
+        self._identity = self._file.identity()
+        self._listing = self._find_listing(cache_root)
+        self.classes: list[str] = self._listing.classes
+        """Names of the classes, sorted; empty for an archive without class folders."""
+        self.class_to_idx: dict[str, int] = {name: i for i, name in enumerate(self.classes)}
+        """Class name -> label."""
+
+    @property
+    def uri(self) -> str:
+        """Path or URL of the archive, without credentials."""
+        return self._file.uri
+
+    @property
+    def field_types(self) -> Mapping[str, FieldSpec]:
+        """The fields of every sample."""
+        number = FieldSpec("dense", dtype="<i8")
+        fields = {"image": FieldSpec("image")}
+        if self.classes:
+            fields["label"] = number
+        return {**fields, "index": number, "path": FieldSpec("ragged", content="str")}
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether samples are best read in their order."""
+        return self._file.is_remote or self._compression != "none"
+
+    def __len__(self) -> int:
+        return len(self._listing)
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
+        sample: dict[str, Any] = {"image": self._read(index)}
+        if self.classes:
+            sample["label"] = int(self._listing.labels[index])
+        return {**sample, "index": int(index), "path": self.describe(index)}
+
+    def fingerprint(self) -> str:
+        """Hash of the archive's content, or of its ETag: 64 hexadecimal characters."""
+        return hashlib.sha256(f"{_RECIPE}\0{self._identity}".encode()).hexdigest()
+
+    def describe(self, index: int, /) -> str:
+        """Path of sample `index` below the folder of the classes, with forward slashes."""
+        return printable(self._listing.names[index])
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"TarSource({self.uri!r}: {len(self)} images{classes})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_blocks"}
+
+    def _find_listing(self, cache_root: Path | None) -> FileListing:
+        directory = listing_root(cache_root) / f"tar-{self.fingerprint()[:32]}"
+        known = load_listing(directory)
+        if known is not None:
+            return known
+        reader = open_forward(self._file, self._compression)
+        try:
+            listing = list_images(iter_members(reader, self.uri), self.uri)
+            if self._compression != "none":
+                reader.skip(1 << 62)  # to the checksum at the end
+        except SampleReadError as error:
+            raise SourceError(str(error)) from error
+        finally:
+            reader.close()
+        return keep_listing(directory, listing)
+
+    def _read(self, index: int) -> bytes:
+        if not self.is_sequential:
+            start = int(self._listing.starts[index])
+            return self._file.read(start, start + int(self._listing.sizes[index]))
+        return self._blocks[index]
+
+    @cached_property
+    def _blocks(self) -> BlockReader[bytes]:
+        firsts = blocks_by_place(self._listing.starts, _BLOCK_BYTES)
+        if self._compression == "none":
+            streams = np.arange(firsts.size - 1)
+            return BlockReader(firsts, streams, _PlainBlocks(self, firsts).open)
+        return BlockReader(firsts, np.zeros(1, np.int64), _CompressedBlocks(self, firsts).open)
+
+
+class _PlainBlocks:
+    """Blocks of a remote archive that is not compressed: one request each."""
+
+    def __init__(self, source: TarSource, firsts: Any) -> None:
+        self._file, self._listing, self._firsts = source._file, source._listing, firsts
+
+    def open(self, number: int) -> Iterator[Block[bytes]]:
+        """One block; see ``BlockReader``."""
+        rows = slice(int(self._firsts[number]), int(self._firsts[number + 1]))
+        starts = self._listing.starts[rows]
+        stops = starts + self._listing.sizes[rows]
+        begin, end = int(starts[0]), int(stops.max())
+        data = self._file.read(begin, end)
+        samples = [
+            data[start - begin : stop - begin]
+            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+        ]
+        yield Block(number, samples, sum(map(len, samples)))
+
+
+class _CompressedBlocks:
+    """Blocks of a compressed archive, read forward from the beginning or a place passed before."""
+
+    def __init__(self, source: TarSource, firsts: Any) -> None:
+        self._file, self._listing, self._firsts = source._file, source._listing, firsts
+        self._compression = source._compression
+        self._restarts = Restarts()
+
+    def open(self, number: int) -> Iterator[Block[bytes]]:
+        """The blocks from a number on; see ``BlockReader``."""
+        known = self._restarts.before(number)
+        reader = known[1] if known else DecompressedReader(self._file, self._compression)
+        try:
+            for block in range(number, self._firsts.size - 1):
+                reader.skip(int(self._listing.starts[self._firsts[block]]) - reader.position)
+                self._restarts.keep(block, reader)
+                samples = list(self._samples(block, reader))
+                yield Block(block, samples, sum(map(len, samples)))
+        finally:
+            reader.close()
+
+    def _samples(self, number: int, reader: DecompressedReader) -> Iterator[bytes]:
+        previous = -1, b""
+        for row in range(int(self._firsts[number]), int(self._firsts[number + 1])):
+            start, size = int(self._listing.starts[row]), int(self._listing.sizes[row])
+            if start != previous[0]:  # else a hard link to the same data
+                reader.skip(start - reader.position)
+                data = reader.read(size)
+                if len(data) != size:
+                    raise SampleReadError(f"{self._file.uri} ends early: it was changed")
+                previous = start, data
+            yield previous[1]
