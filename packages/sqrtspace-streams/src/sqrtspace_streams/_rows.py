@@ -1,0 +1,60 @@
+"""Rows of a node: its values for a range of windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sqrtspace_streams._stage import Pad
+
+Array = NDArray[Any]
+Range = tuple[int, int]  # half-open, of windows
+
+
+@dataclass(frozen=True)
+class Rows:
+    """``array[i]`` belongs to window ``lo + i``."""
+
+    lo: int
+    array: Array
+
+    @property
+    def hi(self) -> int:
+        """One past the last window."""
+        return self.lo + len(self.array)
+
+    def part(self, lo: int, hi: int) -> Array:
+        """A view of windows ``[lo, hi)``."""
+        return self.array[lo - self.lo : hi - self.lo]
+
+
+def windows_of(samples: Array, num_windows: int, window: int, hop: int) -> Array:
+    """Overlapping windows of samples: a read-only view of shape (num_windows, window, ...)."""
+    if samples.ndim == 1 and not samples.dtype.hasobject and samples.dtype.names is None:
+        step = samples.strides[0]  # several times faster than sliding_window_view
+        view: Array = np.lib.stride_tricks.as_strided(
+            samples, (num_windows, window), (hop * step, step), writeable=False
+        )
+        return view
+    view = np.lib.stride_tricks.sliding_window_view(samples, window, axis=0)[::hop][:num_windows]
+    return np.moveaxis(view, -1, 1)
+
+
+def padded(rows: Rows, wanted: Range, usable: Range, limit: int, pad: Pad) -> Array:
+    """Windows ``wanted``; a view where all of them are there, else a copy.
+
+    Windows before 0 and from ``limit`` on are made by ``pad``. Others outside of ``usable``, which
+    only complete a block, repeat the nearest usable one.
+    """
+    lo, hi = wanted
+    if lo >= max(usable[0], 0) and hi <= min(usable[1], limit):
+        return rows.part(lo, hi)
+    index = np.clip(np.arange(lo, hi), usable[0], usable[1] - 1)
+    inside = np.clip(index, 0, limit - 1)
+    block = rows.array[inside - rows.lo]
+    if pad == "zero":
+        block[inside != index] = np.zeros((), block.dtype)
+    return block
