@@ -14,9 +14,10 @@ import pytest
 from PIL import Image, ImageFile, JpegImagePlugin
 
 from slipstream_cache import Codec, Condition, ImageFlag, StorageOptions, StoredImage
+from slipstream_decoders import rgb_to_yuv420
 from slipstream_loader.errors import ImageDecodeError
 from slipstream_loader.image_files import StrictPillow, decode_image
-from slipstream_loader.transcode import rgb_to_yuv420, transcode
+from slipstream_loader.transcode import transcode
 
 HEIGHT, WIDTH = 45, 67
 
@@ -174,7 +175,7 @@ def test_yuv420_of_pure_colours_does_not_wrap() -> None:
     """Saturated colours give chroma of 255 and 0 at most, never a wrapped value."""
     for colour in ((255, 0, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 255, 255)):
         rgb = np.full((3, 3, 3), colour, np.uint8)
-        planes = np.frombuffer(rgb_to_yuv420(rgb), np.uint8).astype(float)
+        planes = rgb_to_yuv420(rgb).astype(float)
         assert np.abs(planes - np.clip(reference_yuv420(rgb), 0, 255)).max() <= 0.51
 
 

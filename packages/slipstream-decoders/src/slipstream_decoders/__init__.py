@@ -25,6 +25,11 @@ __all__ = [
     "DecodeRandomResizedCrop",
     "DecodeResizeCrop",
     "DecodeStatus",
+    "DecodeYUVCenterCrop",
+    "DecodeYUVFullRes",
+    "DecodeYUVPlanes",
+    "DecodeYUVRandomResizedCrop",
+    "DecodeYUVResizeCrop",
     "EncodedBatch",
     "MultiCropPipeline",
     "NamedCopies",
@@ -34,10 +39,15 @@ __all__ = [
     "StageLike",
     "ToTorchImage",
     "UnsupportedImageError",
+    "YUV420NumbaBatchDecoder",
+    "Yuv420Images",
     "apply_stage",
+    "as_yuv420",
     "build_seek_points",
+    "build_yuv420",
     "center_boxes",
     "channel_sums",
+    "convert_yuv420",
     "crop_images",
     "decode_images",
     "default_num_threads",
@@ -48,11 +58,16 @@ __all__ = [
     "native_header_statuses",
     "random_resized_boxes",
     "resize_center_boxes",
+    "rgb_to_yuv420",
     "run_stages",
     "stream_key",
     "uniforms",
     "whole_image_boxes",
     "words",
+    "yuv420_planes",
+    "yuv420_size",
+    "yuv420_to_rgb",
+    "yuv420_to_yuv",
 ]
 
 if TYPE_CHECKING:
@@ -137,14 +152,54 @@ if TYPE_CHECKING:
         MultiCropPipeline,
         NamedCopies,
     )
+    from slipstream_decoders.stages.yuv import (
+        DecodeYUVFullRes,
+        DecodeYUVPlanes,
+    )
+    from slipstream_decoders.stages.yuv_crops import (
+        DecodeYUVCenterCrop,
+        DecodeYUVRandomResizedCrop,
+        DecodeYUVResizeCrop,
+    )
     from slipstream_decoders.status import (
         DecodeStatus,
     )
     from slipstream_decoders.threads import (
         default_num_threads,
     )
+    from slipstream_decoders.yuv420 import (
+        rgb_to_yuv420,
+        yuv420_planes,
+        yuv420_size,
+        yuv420_to_rgb,
+        yuv420_to_yuv,
+    )
+    from slipstream_decoders.yuv420_decoder import (
+        YUV420NumbaBatchDecoder,
+        convert_yuv420,
+    )
+    from slipstream_decoders.yuv420_encoding import (
+        Yuv420Images,
+        as_yuv420,
+        build_yuv420,
+    )
 else:
     _MODULES = {
+        "convert_yuv420": "yuv420_decoder",
+        "as_yuv420": "yuv420_encoding",
+        "yuv420_to_yuv": "yuv420",
+        "yuv420_to_rgb": "yuv420",
+        "yuv420_size": "yuv420",
+        "yuv420_planes": "yuv420",
+        "rgb_to_yuv420": "yuv420",
+        "build_yuv420": "yuv420_encoding",
+        "Yuv420Images": "yuv420_encoding",
+        "YUV420NumbaBatchDecoder": "yuv420_decoder",
+        "DecodeYUVPlanes": "stages.yuv",
+        "DecodeYUVFullRes": "stages.yuv",
+        "DecodeYUVResizeCrop": "stages.yuv_crops",
+        "DecodeYUVRandomResizedCrop": "stages.yuv_crops",
+        "DecodeYUVCenterCrop": "stages.yuv_crops",
         "BackendUnavailableError": "errors",
         "BatchContext": "context",
         "Boxes": "boxes",

@@ -14,7 +14,7 @@ from slipstream_decoders.batch import CODEC_JPEG, CODEC_RGB, EncodedBatch
 from slipstream_decoders.boxes import Boxes
 from slipstream_decoders.boxes.orientation import display, is_transposed, stored_boxes
 from slipstream_decoders.context import BatchContext
-from slipstream_decoders.engines.base import MAX_PIXELS, CropJob, Engine, Quality
+from slipstream_decoders.engines.base import MAX_PIXELS, Colors, CropJob, Engine, Quality
 from slipstream_decoders.engines.choose import EngineName, jpeg_engines, stored_engine
 from slipstream_decoders.status import DecodeStatus, failed_rows, raise_for_status
 
@@ -28,6 +28,7 @@ def crop_images(
     quality: Quality = "fast",
     engine: EngineName = "auto",
     apply_orientation: bool = False,
+    colors: Colors = "rgb",
 ) -> NDArray[np.uint8]:
     """Decode, crop and resize the images of a batch.
 
@@ -44,11 +45,13 @@ def crop_images(
         See ``Quality`` and ``EngineName``.
     apply_orientation : bool
         Whether EXIF orientation is applied.
+    colors : {"rgb", "yuv"}
+        ``yuv`` takes a batch of planes, see ``as_yuv420``.
 
     Returns
     -------
     ndarray of uint8, shape (B, height, width, 3)
-        RGB; a buffer of the context's pool that belongs to the caller.
+        In ``colors``; a buffer of the context's pool that belongs to the caller.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def crop_images(
     if apply_orientation:
         boxes = stored_boxes(boxes, batch.heights, batch.widths, batch.orientations)
     out = context.buffers.lend((len(batch), *size, 3), np.uint8)
-    job = CropJob(batch, boxes, out, quality, _screened(batch, boxes))
+    job = CropJob(batch, boxes, out, quality, _screened(batch, boxes), colors=colors)
     is_turned = (batch.orientations > 1) & apply_orientation
     upright = np.flatnonzero((job.statuses == 0) & ~is_turned)
     turned = np.flatnonzero((job.statuses == 0) & is_turned)
@@ -129,7 +132,8 @@ def _settled(
         raise_for_status(statuses, context.sample_ids, reasons)
         return []
     failed = failed_rows(statuses, reasons)
-    context.failures.update(failed)
+    for row, reason in failed.items():
+        context.failures.setdefault(row, reason)
     return list(failed)
 
 
@@ -175,6 +179,7 @@ def _crop_turned(job: CropJob, engines: Sequence[Engine], row: int) -> None:
         out=np.empty((1, *shape, 3), np.uint8),
         quality=job.quality,
         statuses=np.zeros(1, np.int32),
+        colors=job.colors,
     )
     _crop_rows(part, engines, np.zeros(1, np.int64))
     job.out[row] = display(part.out[0], orientation)

@@ -27,6 +27,8 @@ class KernelThreads:
     def run(self, function: Callable[[int, int], None], num_samples: int) -> None:
         """Call ``function(begin, end)`` over ranges that cover ``[0, num_samples)``, and wait.
 
+        One thread is the caller's own.
+
         Parameters
         ----------
         function : callable
@@ -38,6 +40,9 @@ class KernelThreads:
         Exception
             The first failure, after every range has ended.
         """
+        if self.num_threads == 1:  # the caller waits anyway; callers do not wait for one another
+            function(0, num_samples)
+            return
         run = max(1, min(_MAX_RUN, -(-num_samples // (4 * self.num_threads))))
         futures: list[Future[None]] = [
             self._executor.submit(function, begin, min(begin + run, num_samples))

@@ -13,12 +13,11 @@ import io
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from slipstream_cache import Codec, Condition, ImageFlag, StorageOptions, StoredImage
 from slipstream_cache.image_header import ImageHeaderError, JpegHeader, read_jpeg_header
-from slipstream_decoders.engines.stored import yuv420_to_rgb
+from slipstream_decoders import rgb_to_yuv420, yuv420_size, yuv420_to_rgb
 from slipstream_loader.errors import ImageDecodeError
 from slipstream_loader.image_files import (
     BAD_IMAGE_ERRORS,
@@ -33,10 +32,6 @@ _MAX_JPEG_SIDE: Final = 65_500
 """Longest side in pixels that libjpeg writes."""
 
 _EXIF_ORIENTATION: Final = 0x0112
-
-# BT.601 full range (JFIF) in units of 2**-16; each chroma row adds up to 0.
-_LUMA: Final = (19_595, 38_470, 7_471)
-_CHROMA: Final = ((-11_059, -21_709, 32_768), (32_768, -27_439, -5_329))
 
 
 def transcode(payload: bytes, options: StorageOptions) -> StoredImage:
@@ -151,37 +146,12 @@ def _orientation(image: Image.Image, header: JpegHeader | None) -> int:
 
 def _encode(pixels: Image.Image, options: StorageOptions) -> tuple[bytes, Codec]:
     if options.codec == "yuv420":
-        return rgb_to_yuv420(np.asarray(pixels.convert("RGB"))), Codec.YUV420
+        return rgb_to_yuv420(np.asarray(pixels.convert("RGB"))).tobytes(), Codec.YUV420
     if options.codec == "rgb" or max(pixels.size) > _MAX_JPEG_SIDE:
         return pixels.convert("RGB").tobytes(), Codec.RGB
     file = io.BytesIO()
     pixels.save(file, "JPEG", quality=options.quality, subsampling=0, comment=b"")
     return file.getvalue(), Codec.JPEG
-
-
-def rgb_to_yuv420(rgb: NDArray[np.uint8]) -> bytes:
-    """Convert an image to planar Y, U, V in BT.601 full range, rounded to nearest.
-
-    Parameters
-    ----------
-    rgb : ndarray of uint8, shape (H, W, 3)
-        Any size, also odd ones.
-
-    Returns
-    -------
-    bytes
-        Y of H x W, then U and V of ceil(H / 2) x ceil(W / 2). A chroma sample is that of the mean
-        of its 2 x 2 pixels; at an odd edge the last row or column counts twice.
-    """
-    height, width = rgb.shape[:2]
-    wide = rgb.astype(np.int32)
-    luma = (wide @ np.array(_LUMA, np.int32) + (1 << 15)) >> 16
-    even = np.pad(wide, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    sums = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
-    # One below one half, as in libjpeg: pure blue and red give 255, not 256.
-    offset = (128 << 18) + (1 << 17) - 1
-    chroma = [(sums @ np.array(row, np.int32) + offset) >> 18 for row in _CHROMA]
-    return b"".join(plane.astype(np.uint8).tobytes() for plane in (luma, *chroma))
 
 
 def decode_stored(payload: bytes, codec: Codec, height: int, width: int) -> Image.Image:
@@ -209,8 +179,7 @@ def decode_stored(payload: bytes, codec: Codec, height: int, width: int) -> Imag
     if codec not in (Codec.YUV420, Codec.RGB):
         return decode_image(payload, to_pil=True)
     pixels = np.frombuffer(payload, np.uint8)
-    num_chroma = 2 * ((height + 1) // 2) * ((width + 1) // 2) if codec is Codec.YUV420 else 0
-    expected = height * width + num_chroma if num_chroma else 3 * height * width
+    expected = yuv420_size(height, width) if codec is Codec.YUV420 else 3 * height * width
     if pixels.size != expected:
         raise ImageDecodeError(
             f"{pixels.size} bytes of codec {codec.name.lower()}; {height} x {width} pixels need "

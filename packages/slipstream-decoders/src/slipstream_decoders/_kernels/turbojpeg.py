@@ -16,6 +16,7 @@ from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
 from slipstream_decoders._kernels.resize_planar import resize_planar
 from slipstream_decoders._kernels.resize_rgb import resize_rgb
 from slipstream_decoders._kernels.simd.memory import read_i32, write_i64
+from slipstream_decoders._kernels.yuv420 import pack_planes
 
 _OK: Final = 0
 _CORRUPT: Final = 1
@@ -174,6 +175,78 @@ def chroma_ratio(subsampling: int) -> tuple[int, int]:
     return -1, -1
 
 
+class Decoded(NamedTuple):
+    """Planes of a whole image, and the status of their decoding."""
+
+    status: int
+    luma: int
+    blue: int
+    red: int
+    luma_pitch: int
+    chroma_pitch: int
+    ratio_y: int
+    ratio_x: int
+
+
+@kernel
+def _undecoded(status: int) -> Decoded:
+    none = np.int64(0)
+    return Decoded(np.int64(status), none, none, none, none, none, none, none)
+
+
+@kernel
+def decode_planes(
+    functions: NDArray[np.int64],
+    handle: int,
+    payload: int,
+    size: int,
+    height: int,
+    width: int,
+    scratch: Scratch,
+) -> Decoded:
+    """Decode a whole image of the recorded size to planes in ``scratch.pixels``.
+
+    JPEGs that are not YCbCr or gray, or sampled in an unusual way, are ``UNSUPPORTED``.
+    """
+    status = read_header(functions, handle, payload, size, scratch.header)
+    if status != _OK:
+        return _undecoded(status)
+    if read_i32(scratch.header) != width or read_i32(scratch.header + 4) != height:
+        return _undecoded(_SIZE_MISMATCH)
+    ratio_y, ratio_x = chroma_ratio(read_i32(scratch.header + 8))
+    color_space = read_i32(scratch.header + 12)
+    if ratio_x < 0 or color_space not in (_TJCS_YCBCR, _TJCS_GRAY):
+        return _undecoded(_UNSUPPORTED)
+    # turbojpeg pads the luma plane to whole chroma samples
+    across, down = max(ratio_x, 1), max(ratio_y, 1)
+    chroma_width = (width + across - 1) // across
+    chroma_height = (height + down - 1) // down
+    luma_pitch = chroma_width * across
+    luma_bytes = luma_pitch * chroma_height * down
+    chroma_bytes = chroma_width * chroma_height
+    if luma_bytes + 2 * chroma_bytes > scratch.pixel_bytes:
+        return _undecoded(_WORKSPACE)
+    blue = scratch.pixels + luma_bytes
+    red = blue + chroma_bytes
+    planes = scratch.header + 16
+    write_i64(planes, scratch.pixels)
+    write_i64(planes + 8, blue)
+    write_i64(planes + 16, red)
+    code = call_c(functions[_TO_PLANES], (handle, payload, size, planes, width, 0, height, 0))
+    if code != 0:
+        return _undecoded(_CORRUPT)
+    return Decoded(
+        np.int64(_OK),
+        scratch.pixels,
+        blue,
+        red,
+        luma_pitch,
+        chroma_width,
+        np.int64(ratio_y),
+        np.int64(ratio_x),
+    )
+
+
 @kernel
 def crop_by_planes(
     functions: NDArray[np.int64],
@@ -186,46 +259,23 @@ def crop_by_planes(
 ) -> int:
     """Decode to planes, crop and resize them, convert colours at the output size; a status.
 
-    JPEGs that are not YCbCr or gray, or sampled in an unusual way, go by RGB.
+    What does not come as planes goes by RGB.
     """
-    status = read_header(functions, handle, image.payload, image.size, scratch.header)
-    if status != _OK:
-        return status
-    if read_i32(scratch.header) != image.width or read_i32(scratch.header + 4) != image.height:
-        return _SIZE_MISMATCH
-    ratio_y, ratio_x = chroma_ratio(read_i32(scratch.header + 8))
-    color_space = read_i32(scratch.header + 12)
-    if ratio_x < 0 or color_space not in (_TJCS_YCBCR, _TJCS_GRAY):
-        return crop_by_rgb(functions, handle, image, output, output_height, output_width, scratch)
-    # turbojpeg pads the luma plane to whole chroma samples
-    across, down = max(ratio_x, 1), max(ratio_y, 1)
-    chroma_width = (image.width + across - 1) // across
-    chroma_height = (image.height + down - 1) // down
-    luma_pitch = chroma_width * across
-    luma_bytes = luma_pitch * chroma_height * down
-    chroma_bytes = chroma_width * chroma_height
-    if luma_bytes + 2 * chroma_bytes > scratch.pixel_bytes:
-        return _WORKSPACE
-    blue = scratch.pixels + luma_bytes
-    red = blue + chroma_bytes
-    planes = scratch.header + 16
-    write_i64(planes, scratch.pixels)
-    write_i64(planes + 8, blue)
-    write_i64(planes + 16, red)
-    code = call_c(
-        functions[_TO_PLANES],
-        (handle, image.payload, image.size, planes, image.width, 0, image.height, 0),
+    planes = decode_planes(
+        functions, handle, image.payload, image.size, image.height, image.width, scratch
     )
-    if code != 0:
-        return _CORRUPT
+    if planes.status == _UNSUPPORTED:
+        return crop_by_rgb(functions, handle, image, output, output_height, output_width, scratch)
+    if planes.status != _OK:
+        return planes.status
     return resize_planar(
-        scratch.pixels,
-        luma_pitch,
-        blue,
-        red,
-        chroma_width,
-        ratio_y,
-        ratio_x,
+        planes.luma,
+        planes.luma_pitch,
+        planes.blue,
+        planes.red,
+        planes.chroma_pitch,
+        planes.ratio_y,
+        planes.ratio_x,
         image.height,
         image.width,
         image.window_x,
@@ -304,3 +354,32 @@ def crop_run(
             return done + 1, handle
         call_c(functions[_FREE_HANDLE], (handle,))
     return rows.size, np.int64(0)
+
+
+@kernel
+def write_yuv420(
+    functions: NDArray[np.int64],
+    handle: int,
+    payload: int,
+    size: int,
+    height: int,
+    width: int,
+    scratch: Scratch,
+    target: int,
+) -> int:
+    """Decode a whole image to a planar YUV420 payload at address ``target``; a status."""
+    planes = decode_planes(functions, handle, payload, size, height, width, scratch)
+    if planes.status == _OK:
+        pack_planes(
+            planes.luma,
+            planes.luma_pitch,
+            planes.blue,
+            planes.red,
+            planes.chroma_pitch,
+            planes.ratio_y,
+            planes.ratio_x,
+            height,
+            width,
+            target,
+        )
+    return planes.status

@@ -15,6 +15,9 @@ Quality = Literal["exact", "fast"]
 """``exact``: equal to Pillow's decode, crop and resize. ``fast``: planes are resized, colour is
 converted at the output size."""
 
+Colors = Literal["rgb", "yuv"]
+"""``yuv``: Y, U and V, which payloads of planes alone can give."""
+
 MAX_PIXELS = 1 << 29
 """Images of more pixels are refused: a hostile header must not exhaust the memory."""
 
@@ -30,12 +33,13 @@ class CropJob:
     boxes: Boxes
     """On the stored images."""
     out: NDArray[np.uint8]
-    """Shape (B, height, width, 3), C-contiguous: interleaved RGB."""
+    """Shape (B, height, width, 3), C-contiguous: interleaved ``colors``."""
     quality: Quality
     statuses: NDArray[np.int32]
     """Shape (B,): ``DecodeStatus``."""
     reasons: dict[int, str] = field(default_factory=dict)
     """Row -> an engine's own words about a failure."""
+    colors: Colors = "rgb"
 
 
 class Engine(Protocol):

@@ -7,14 +7,28 @@ import queue
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_decoders._kernels.stored import (
+    PIXELS_TO_RGB,
+    PIXELS_TO_YUV,
+    PLANES_TO_RGB,
+    crop_run,
+    window_bytes,
+)
+from slipstream_decoders._kernels.stored import Scratch as ScratchMemory
+from slipstream_decoders._kernels.yuv420 import interleave
 from slipstream_decoders.batch import CODEC_RGB, EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
-from slipstream_decoders.engines.resize import resize_exact
+from slipstream_decoders.engines.resize import workspace_bytes
 from slipstream_decoders.status import DecodeStatus
+from slipstream_decoders.yuv420 import yuv420_size
 
 
 class StoredPixelsEngine:
-    """Takes the codecs ``rgb`` and ``yuv420``."""
+    """Takes the codecs ``rgb`` and ``yuv420``.
+
+    ``fast`` resizes planes and converts colours at the output size. ``exact`` equals Pillow's crop
+    and resize of the whole image's pixels, in which each chroma sample serves its 2 x 2 pixels.
+    """
 
     name = "stored"
 
@@ -27,67 +41,55 @@ class StoredPixelsEngine:
             scratch = self._scratches.get_nowait()
         except queue.Empty:
             scratch = Scratch()
-        for row in rows.tolist():
-            pixels = _pixels(job.batch, row)
-            job.statuses[row] = (
-                DecodeStatus.CORRUPT if pixels is None else resize_exact(pixels, job, row, scratch)
-            )
-            if pixels is None:
-                job.reasons[row] = _wrong_size(job.batch, row)
+        batch, boxes = job.batch, job.boxes
+        height, width = job.out.shape[1:3]
+        mode = PLANES_TO_RGB if job.quality == "fast" else PIXELS_TO_RGB
+        if job.colors == "yuv":
+            mode = PIXELS_TO_YUV
+        largest_width, largest_height = boxes.bounds[rows, 2:].max(axis=0).tolist()
+        pixel_bytes = 0
+        if mode != PLANES_TO_RGB:
+            pixel_bytes = int(window_bytes(largest_height, largest_width))
+        pixels = scratch.get("pixels", pixel_bytes)
+        work = scratch.get("work", workspace_bytes(boxes, rows, height, width))
+        crop_run(
+            rows,
+            batch.addresses,
+            batch.sizes,
+            batch.heights,
+            batch.widths,
+            batch.codecs,
+            boxes.window,
+            boxes.bounds,
+            mode,
+            job.out.ctypes.data,
+            height,
+            width,
+            ScratchMemory(pixels.ctypes.data, pixels.nbytes, work.ctypes.data, work.nbytes),
+            job.statuses,
+        )
+        for row in rows[job.statuses[rows] == DecodeStatus.CORRUPT].tolist():
+            job.reasons[row] = _wrong_size(batch, row)
         scratch.shrink()
         self._scratches.put(scratch)
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """See ``Engine``."""
-        pixels = _pixels(batch, row)
-        if pixels is None:
+        if int(batch.sizes[row]) != _expected_bytes(batch, row):
             return DecodeStatus.CORRUPT, _wrong_size(batch, row)
-        out[:] = pixels
+        height, width = out.shape[:2]
+        if batch.codecs[row] == CODEC_RGB:
+            out[:] = np.frombuffer(batch.payload(row), np.uint8).reshape(out.shape)
+        else:
+            payload, target = int(batch.addresses[row]), out.ctypes.data
+            interleave(payload, height, width, 0, 0, width, height, True, target)
         return DecodeStatus.OK, ""
 
 
 def _expected_bytes(batch: EncodedBatch, row: int) -> int:
     height, width = int(batch.heights[row]), int(batch.widths[row])
-    if batch.codecs[row] == CODEC_RGB:
-        return 3 * height * width
-    return height * width + 2 * ((height + 1) // 2) * ((width + 1) // 2)
+    return 3 * height * width if batch.codecs[row] == CODEC_RGB else yuv420_size(height, width)
 
 
 def _wrong_size(batch: EncodedBatch, row: int) -> str:
     return f"the payload has {int(batch.sizes[row])} bytes, expected {_expected_bytes(batch, row)}"
-
-
-def _pixels(batch: EncodedBatch, row: int) -> NDArray[np.uint8] | None:
-    """RGB pixels (height, width, 3): a view or new memory; None if the payload's size is wrong."""
-    height, width = int(batch.heights[row]), int(batch.widths[row])
-    if int(batch.sizes[row]) != _expected_bytes(batch, row):
-        return None
-    payload = np.frombuffer(batch.payload(row), np.uint8)
-    if batch.codecs[row] == CODEC_RGB:
-        return payload.reshape(height, width, 3)
-    return yuv420_to_rgb(payload, height, width)
-
-
-def yuv420_to_rgb(payload: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Planar YUV420 to RGB: BT.601 full range (JFIF), chroma repeated.
-
-    Parameters
-    ----------
-    payload : ndarray of uint8
-        Y (height x width), then U and V (ceil(height / 2) x ceil(width / 2)).
-    height, width : int
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 3)
-    """
-    chroma_height, chroma_width = (height + 1) // 2, (width + 1) // 2
-    luma = payload[: height * width].reshape(height, width).astype(np.float32)
-    chroma = payload[height * width :].reshape(2, chroma_height, chroma_width)
-    full = chroma.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width].astype(np.float32) - 128
-    u, v = full
-    rgb = np.stack(
-        [luma + 1.402 * v, luma - 0.344136 * u - 0.714136 * v, luma + 1.772 * u], axis=-1
-    )
-    out: NDArray[np.uint8] = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
-    return out

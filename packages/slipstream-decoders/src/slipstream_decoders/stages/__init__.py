@@ -7,6 +7,8 @@ center_crop            DecodeCenterCrop
 resize_crop            DecodeResizeCrop
 random_resized         DecodeRandomResizedCrop
 direct_random_resized  DecodeDirectRandomResizedCrop
+yuv                    DecodeYUVFullRes, DecodeYUVPlanes: whole images in YUV
+yuv_crops              DecodeYUVCenterCrop, DecodeYUVResizeCrop, DecodeYUVRandomResizedCrop
 byte_tables            uint8 to floating point in one pass, for the two below
 to_torch_image         ToTorchImage
 normalize              Normalize, IMAGENET_MEAN, IMAGENET_STD

@@ -16,9 +16,10 @@ from slipstream_decoders.boxes import Boxes
 from slipstream_decoders.boxes.orientation import displayed_sizes
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.decode import crop_images
-from slipstream_decoders.engines.base import Quality
+from slipstream_decoders.engines.base import Colors, Quality
 from slipstream_decoders.engines.choose import EngineName
 from slipstream_decoders.stages.base import Stage
+from slipstream_decoders.yuv420_encoding import as_yuv420
 
 Exif = Literal["ignore", "apply"]
 """What is done with EXIF orientation; torchvision's ``ImageFolder`` ignores it."""
@@ -97,6 +98,8 @@ class CropStage(Stage):
     decoder's buffer itself, not a copy. It belongs to whoever holds it.
     """
 
+    colors: Colors = "rgb"
+
     def __init__(self, size: int | Sequence[int], device: Any, options: DecodeOptions) -> None:
         self.size = size
         self.device = None if device is None else torch.device(device)
@@ -130,7 +133,7 @@ class CropStage(Stage):
         Returns
         -------
         Tensor of uint8, shape (B, 3, height, width), channels_last
-            RGB, on ``device`` if one was given.
+            In ``colors``, on ``device`` if one was given.
 
         Raises
         ------
@@ -138,6 +141,8 @@ class CropStage(Stage):
             With the ids of all samples that failed.
         """
         encoded = as_encoded(batch)
+        if self.colors == "yuv":
+            encoded = as_yuv420(encoded, context)
         heights, widths = encoded.heights, encoded.widths
         turn = self.options.exif == "apply"
         if turn:
@@ -150,6 +155,7 @@ class CropStage(Stage):
             quality=self.options.quality,
             engine=self.options.engine,
             apply_orientation=turn,
+            colors=self.colors,
         )
         images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         return images if self.device is None else images.to(self.device, non_blocking=True)

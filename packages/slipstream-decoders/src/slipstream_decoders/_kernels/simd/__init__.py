@@ -12,4 +12,5 @@ half        float32 -> float16
 tiles       transposes of 16 x 16 tiles
 colour      tiles of Y, Cb, Cr -> RGB, the last step of a planar resize
 chroma      rows of chroma to luma's resolution, rows of Y, Cb, Cr -> RGB, as libjpeg does it
+interleave  rows of Y, Cb, Cr -> interleaved YUV or RGB, at the planes' own size
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 
 from slipstream_decoders._kernels.simd.vectors import (
     BYTES,
@@ -25,6 +25,8 @@ from slipstream_decoders._kernels.simd.vectors import (
     load,
     store,
 )
+
+_memcpy: Any = cgutils.raw_memcpy
 
 
 def _reader(name: str, lane: ir.Type, result: types.Type) -> Any:
@@ -62,6 +64,11 @@ def _to_float(builder: Builder, value: Value) -> Value:
     return builder.uitofp(value, ir.VectorType(F32, LANES))
 
 
+def _copy(builder: Builder, source: Value, num_bytes: Value, target: Value) -> None:
+    pointers = [builder.inttoptr(address, I8.as_pointer()) for address in (target, source)]
+    _memcpy(builder, *pointers, num_bytes, 1)
+
+
 read_u8: Callable[[int], int] = _reader("read_u8", I8, types.uint8)
 read_i32: Callable[[int], int] = _reader("read_i32", I32, types.int32)
 read_f32: Callable[[int], float] = _reader("read_f32", F32, types.float32)
@@ -79,3 +86,8 @@ load_u8_as_f32: Callable[[int], Vector] = _vector_loader("load_u8_as_f32", I8, F
 
 store_u8: Callable[[int, Vector], None] = _writer("store_u8", BYTES)
 store_f32: Callable[[int, Vector], None] = _writer("store_f32", FLOATS)
+
+copy_memory: Callable[[int, int, int], None] = define(
+    "copy_memory", types.void, [types.int64] * 3, _copy
+)
+"""(source, bytes, target): memcpy; the two do not overlap."""
