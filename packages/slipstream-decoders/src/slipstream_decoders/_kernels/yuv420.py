@@ -11,20 +11,15 @@ from typing import Final
 import numpy as np
 
 from slipstream_decoders._jit import kernel
-from slipstream_decoders._kernels.simd.interleave import (
-    BLUE_OF_U,
-    GREEN_OF_U,
-    GREEN_OF_V,
-    HALF,
-    RED_OF_V,
-    write_16_rgb,
-    write_16_yuv,
-)
+from slipstream_decoders._kernels.simd.interleave import write_16_rgb, write_16_yuv
 from slipstream_decoders._kernels.simd.memory import copy_memory, read_u8, write_u8
 
 _GRAY: Final = 128
 
-_LUMA_OF_R, _LUMA_OF_G, _LUMA_OF_B = 19_595, 38_470, 7_471  # in units of 2**-16
+# In units of 2**-16; those to RGB are libjpeg's.
+_HALF = 1 << 15
+_R_OF_V, _G_OF_U, _G_OF_V, _B_OF_U = 91_881, -22_554, -46_802, 116_130
+_LUMA_OF_R, _LUMA_OF_G, _LUMA_OF_B = 19_595, 38_470, 7_471
 _U_OF_R, _U_OF_G, _U_OF_B = -11_059, -21_709, 32_768
 _V_OF_R, _V_OF_G, _V_OF_B = 32_768, -27_439, -5_329
 # Of sums of four pixels. One below one half, as in libjpeg: pure blue and red give 255, not 256.
@@ -123,7 +118,7 @@ def pack_rgb(source: int, height: int, width: int, target: int) -> None:
             + _LUMA_OF_G * np.int64(read_u8(pixel + 1))
             + _LUMA_OF_B * np.int64(read_u8(pixel + 2))
         )
-        write_u8(target + at, (luma + HALF) >> 16)
+        write_u8(target + at, (luma + _HALF) >> 16)
     blue = target + height * width
     columns = (width + 1) // 2
     red = blue + columns * ((height + 1) // 2)
@@ -198,10 +193,10 @@ def _write_rgb_row(luma: int, blue: int, red: int, columns: int, target: int) ->
         u = np.int64(read_u8(blue + column // 2)) - 128
         v = np.int64(read_u8(red + column // 2)) - 128
         pixel = target + 3 * column
-        green = GREEN_OF_U * u + GREEN_OF_V * v
-        write_u8(pixel, _clamped(y + ((RED_OF_V * v + HALF) >> 16)))
-        write_u8(pixel + 1, _clamped(y + ((green + HALF) >> 16)))
-        write_u8(pixel + 2, _clamped(y + ((BLUE_OF_U * u + HALF) >> 16)))
+        green = _G_OF_U * u + _G_OF_V * v
+        write_u8(pixel, _clamped(y + ((_R_OF_V * v + _HALF) >> 16)))
+        write_u8(pixel + 1, _clamped(y + ((green + _HALF) >> 16)))
+        write_u8(pixel + 2, _clamped(y + ((_B_OF_U * u + _HALF) >> 16)))
 
 
 @kernel

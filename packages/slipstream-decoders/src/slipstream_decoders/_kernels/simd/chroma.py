@@ -83,8 +83,14 @@ def _double_both(builder: Builder, this: Value, near: Value, target: Value) -> N
 
 def _write_rgb(builder: Builder, luma: Value, blue: Value, red: Value, target: Value) -> None:
     kind = ir.VectorType(I8, LANES)
-    y = builder.zext(load(builder, kind, luma), _WORDS)
-    both = shuffle(builder, load(builder, kind, blue), load(builder, kind, red), _INTERLEAVED)
+    y, cb, cr = (load(builder, kind, address) for address in (luma, blue, red))
+    store_rgb(builder, y, cb, cr, target)
+
+
+def store_rgb(builder: Builder, luma: Value, blue: Value, red: Value, target: Value) -> None:
+    """Convert 16 pixels, a vector of bytes for each channel, and store them as 48 bytes."""
+    y = builder.zext(luma, _WORDS)
+    both = shuffle(builder, blue, red, _INTERLEAVED)
     pairs = builder.sext(builder.xor(both, constant(I8, [128] * SAMPLES)), _HALVES)
     words = builder.bitcast(pairs, _WORDS)
     cr = builder.ashr(words, same(I32, 16))
