@@ -133,7 +133,9 @@ class Sweep:
             Threads.
         """
         with ExitStack() as stack:
-            self._start_kernels(t0, stack)
+            if t1 is not None and (tile is None or t1 - t0 <= tile):
+                t1 = self._ready(t1)[0]  # one step gives all: its rows may be in a cache
+            self._start_kernels(t0, t1, tile, stack)
             steps = self._steps(t0, t1, tile)
             if workers == 1:
                 done: Iterator[Step] = (self._finish(self._begin(step)) for step in steps)
@@ -150,8 +152,11 @@ class Sweep:
                     self.source.release(self.reads_from * self.settings.hop)
         self._count_needed(t0)
 
-    def _start_kernels(self, t0: int, stack: ExitStack) -> None:
+    def _start_kernels(self, t0: int, t1: int | None, tile: int | None, stack: ExitStack) -> None:
         """Put each kernel that is needed where it can start from."""
+        first = (t0, t0 + 1)
+        if t1 is not None and t0 < t1 and (tile is None or t1 - t0 <= tile):
+            first = (t0, t1)
 
         def start(stage: Stage, wanted: Range | None) -> int | None:
             if wanted is None:
@@ -165,7 +170,8 @@ class Sweep:
             self._positions[stage.name] = begin.t
             return begin.t
 
-        demand(self.compiled, (t0, t0 + 1), t0, t0 + 1, start, self._lookup)
+        limit = max(self.num_windows(first[1] + self.compiled.lookahead[INPUT]), first[1])
+        demand(self.compiled, first, t0, limit, start, self._lookup)
 
     def _steps(self, t0: int, t1: int | None, tile: int | None) -> Iterator[Step]:
         """Plan the steps, one after another; reads the samples of each."""
@@ -173,19 +179,24 @@ class Sweep:
         first = min([t0, *(t - ahead[name] for name, t in self._positions.items())])
         lo = max(first, 0)
         while t1 is None or lo < t1:
-            hi = t1 if tile is None else lo - lo % tile + tile
-            if lo < t0 and tile is not None:
-                hi = min(t0, hi or t0)
-            if hi is not None and t1 is not None:
-                hi = min(hi, t1)
-            limit = self.num_windows(None if hi is None else hi + ahead[INPUT])
-            ready = limit - ahead[INPUT] if self.source.is_live else limit
-            hi = ready if hi is None else min(hi, ready)
+            hi = t1
+            if tile is not None and (t1 is None or lo < t0 or t1 - t0 > tile):
+                end = lo - lo % tile + tile
+                hi = min(end, t0) if lo < t0 else end if t1 is None else min(end, t1)
+            hi, limit = self._ready(hi)
             if hi <= lo:
                 return
             emit = (max(lo, t0), hi) if hi > t0 else None
             yield self._planned(emit, hi, limit, t0)
             lo = hi
+
+    def _ready(self, hi: int | None) -> tuple[int, int]:
+        """How far the target can be computed towards ``hi``, and how far windows exist."""
+        ahead = self.compiled.lookahead[INPUT]
+        is_live = self.source.is_live  # before its end is looked at: more may come meanwhile
+        limit = self.num_windows(None if hi is None else hi + ahead)
+        ready = limit - ahead if is_live else limit
+        return ready if hi is None else min(hi, ready), limit
 
     def num_windows(self, upto: int | None) -> int:
         """Windows that exist, at least as far as ``upto`` if there are so many."""
