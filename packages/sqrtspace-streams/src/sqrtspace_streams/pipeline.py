@@ -209,8 +209,9 @@ class SqrtSpacePipeline:
             result = collect(blocks, None if t1 is None else t1 - t0, out)
             question.remember("evaluate")
             self.last_counts = question.counts
-            if t_range is not None and question.emitted < t_range[1]:
-                self._warn_truncated(t_range, max(question.emitted, t0))
+            end = max(question.emitted, t0)
+            if t_range is not None and end < t_range[1]:
+                self._warn_truncated(t_range, end)
             return question.no_rows() if result is None else result
 
     def blocks(
