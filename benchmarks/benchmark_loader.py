@@ -31,8 +31,8 @@ from slipstream_decoders import (
     default_num_threads,
 )
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
+from slipstream_loader.encoded import encoded
 from slipstream_loader.machine import machine_info
-from slipstream_loader.seek_points import encoded
 
 KEPT_BATCHES = 4
 

@@ -12,11 +12,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from slipstream_cache.additions import publish_addition
 from slipstream_cache.cache import SampleCache
@@ -65,6 +67,7 @@ def derive(
     recipe: Recipe,
     function: DeriveFunction,
     *,
+    payloads: Callable[[NDArray[np.int64]], Payloads] | None = None,
     num_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DerivedField:
@@ -90,6 +93,9 @@ def derive(
           integers of shape (B,);
         - image: ``(data, rows)``, the payloads one after another, and ``IMAGE_SAMPLE_DTYPE`` of
           shape (B,) with all columns but ``offset`` and ``checksum``.
+    payloads : callable, optional
+        ``payloads(sample ids)`` gives ``function`` something else than what the field holds, such
+        as images that were derived before. The recipe must say so.
     num_workers : int, optional
         Threads; by default as many as this process may use processors.
     progress : callable, optional
@@ -113,7 +119,8 @@ def derive(
     opened.payloads(field, [])
     validate_fields({name: recipe.spec})
     directory = derived_directory(opened.cache_dir, field, name)
-    run = _Derivation(opened, field, name, recipe, function, directory)
+    located = payloads or partial(opened.payloads, field)
+    run = _Derivation(opened, field, name, recipe, function, located, directory)
     published = run.published()
     if published is not None:
         return published
@@ -140,10 +147,11 @@ class _Derivation:
         name: str,
         recipe: Recipe,
         function: DeriveFunction,
+        payloads: Callable[[NDArray[np.int64]], Payloads],
         directory: Path,
     ) -> None:
         self._cache, self._field, self._name, self._recipe = cache, field, name, recipe
-        self._function, self._directory = function, directory
+        self._function, self._payloads, self._directory = function, payloads, directory
         self._fields = {name: recipe.spec}
         document = derived_document(cache.manifest, field, name, recipe, ())
         self._parts_directory = directory / str(document["directory"])
@@ -228,8 +236,7 @@ class _Derivation:
             begin = stop
 
     def _make(self, begin: int, end: int) -> list[Encoded]:
-        payloads = self._cache.payloads(self._field, np.arange(begin, end))
-        made = self._function(payloads)
+        made = self._function(self._payloads(np.arange(begin, end)))
         try:
             return _encode(self._recipe.spec, made, end - begin)
         except (TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ __all__ = [
     "IMAGENET_STD",
     "PIXELS_PER_POINT",
     "BackendUnavailableError",
+    "BaselineJpegs",
     "BatchContext",
     "Boxes",
     "BufferPool",
@@ -47,6 +48,7 @@ __all__ = [
     "build_yuv420",
     "center_boxes",
     "channel_sums",
+    "convert_to_baseline",
     "convert_yuv420",
     "crop_images",
     "decode_images",
@@ -73,6 +75,10 @@ __all__ = [
 if TYPE_CHECKING:
     from slipstream_decoders._turbojpeg.library import (
         find_turbojpeg,
+    )
+    from slipstream_decoders.baseline import (
+        BaselineJpegs,
+        convert_to_baseline,
     )
     from slipstream_decoders.batch import (
         EncodedBatch,
@@ -201,6 +207,7 @@ else:
         "DecodeYUVRandomResizedCrop": "stages.yuv_crops",
         "DecodeYUVCenterCrop": "stages.yuv_crops",
         "BackendUnavailableError": "errors",
+        "BaselineJpegs": "baseline",
         "BatchContext": "context",
         "Boxes": "boxes",
         "BufferPool": "buffers",
@@ -228,6 +235,7 @@ else:
         "build_seek_points": "seek_points",
         "center_boxes": "boxes",
         "channel_sums": "pixel_sums",
+        "convert_to_baseline": "baseline",
         "crop_images": "decode",
         "decode_images": "decode",
         "default_num_threads": "threads",

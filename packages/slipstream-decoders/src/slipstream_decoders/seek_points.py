@@ -51,7 +51,8 @@ def build_seek_points(batch: EncodedBatch, *, num_threads: int | None = None) ->
     ----------
     batch : EncodedBatch
     num_threads : int, optional
-        Default: as many as the process may use.
+        Default: as many as the process may use. 1: the calling thread, so that several threads
+        can each make those of a batch.
 
     Returns
     -------
@@ -66,7 +67,10 @@ def build_seek_points(batch: EncodedBatch, *, num_threads: int | None = None) ->
         for row in range(begin, end):
             statuses[row], pieces[row] = _build(batch, row, decoder)
 
-    kernel_threads(num_threads).run(build, len(batch))
+    if num_threads == 1:
+        build(0, len(batch))
+    else:
+        kernel_threads(num_threads).run(build, len(batch))
     sizes = np.array([piece.size for piece in pieces], np.int64)
     data = np.concatenate(pieces) if pieces else np.empty(0, np.uint8)
     return SeekPoints(data, np.cumsum(sizes) - sizes, sizes, statuses)

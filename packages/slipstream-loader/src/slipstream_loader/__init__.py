@@ -35,10 +35,12 @@ __all__ = [
     "open_source",
     "prepare_cache",
     "show_batch",
+    "write_baseline",
     "write_seek_points",
 ]
 
 if TYPE_CHECKING:
+    from slipstream_loader.baseline import write_baseline
     from slipstream_loader.batches import Batch
     from slipstream_loader.channel_stats import compute_normalization_stats
     from slipstream_loader.collate import list_collate_fn
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from slipstream_loader.telemetry import LoaderStats
 else:
     _MODULES = {
+        "write_baseline": "baseline",
         "write_seek_points": "seek_points",
         "StreamingDataset": "seed_names",
         "FastStreamingDataLoader": "seed_names",

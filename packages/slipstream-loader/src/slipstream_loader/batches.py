@@ -22,7 +22,7 @@ from slipstream_decoders import (
     named_stages,
 )
 from slipstream_loader.errors import LoaderError, StageError
-from slipstream_loader.seek_points import encoded, find_seek_points
+from slipstream_loader.seek_points import EncodedImages
 from slipstream_loader.telemetry import Telemetry
 
 Batch = dict[str, Any]
@@ -62,8 +62,8 @@ class BatchMaker:
         self._fields = list(fields)
         self._pipelines = {name: named_stages(stages) for name, stages in pipelines.items()}
         self._after_batch = list(after_batch)
-        self._seek_points = {
-            name: find_seek_points(cache, name) for name in cache.image_fields if name in pipelines
+        self._images = {
+            name: EncodedImages(cache, name) for name in cache.image_fields if name in pipelines
         }
         self._device = device
         self._telemetry = telemetry
@@ -108,10 +108,9 @@ class BatchMaker:
     def _read(self, name: str, context: BatchContext) -> Any:
         with self._telemetry.timed(f"{name}: read"):
             if self._cache.fields[name].kind == "image":
-                payloads = self._cache.payloads(name, context.sample_ids)
-                if name in self._pipelines:
-                    return encoded(payloads, self._seek_points.get(name), context.sample_ids)
-                return gathered(payloads, context)
+                if name in self._images:
+                    return self._images[name].batch(context.sample_ids)
+                return gathered(self._cache.payloads(name, context.sample_ids), context)
             return _as_tensor(self._cache.load_batch(context.sample_ids, [name])[name])
 
 

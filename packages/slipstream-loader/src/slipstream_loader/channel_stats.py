@@ -25,10 +25,10 @@ from slipstream_decoders import (
     default_num_threads,
 )
 from slipstream_loader.dataset import SlipstreamDataset
+from slipstream_loader.encoded import encoded
 from slipstream_loader.errors import LoaderError
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.progress import progress_bar
-from slipstream_loader.seek_points import encoded
 
 ImageFormat = Literal["jpeg", "yuv420"]
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from slipstream_cache import SampleCache, read_stats, write_stats
 from slipstream_decoders import BatchContext, crop_images, whole_image_boxes
+from slipstream_loader.encoded import encoded
 from slipstream_loader.progress import progress_bar
-from slipstream_loader.seek_points import encoded, find_seek_points
+from slipstream_loader.seek_points import find_seek_points
 
 _NAME: Final = "damage"
 _SAMPLES_AT_ONCE: Final = 256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -25,3 +26,13 @@ def progress_bar(total: int, description: str, *, verbose: bool) -> Any:
         delay=0.3,
         disable=not (verbose and watched),
     )
+
+
+def advance_to(bar: Any) -> Callable[[int, int], None]:
+    """``progress(done, total)`` of builds and derivations, shown by a bar."""
+
+    def progress(done: int, total: int) -> None:
+        del total
+        bar.update(done - bar.n)
+
+    return progress

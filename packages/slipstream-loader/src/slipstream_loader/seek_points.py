@@ -1,13 +1,16 @@
 """Seek points of a cache: where the native engine can start in the middle of its JPEGs.
 
 They are the derived field ``<field>.seek``, a few percent of the images' size. A loader whose
-stages decode crops makes them once, before its first epoch, and uses them from then on.
+stages decode crops makes them once, before its first epoch, and uses them from then on. They refer
+to what is decoded: to the stored payload, or to its conversion where there is one (`baseline`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,7 @@ from slipstream_cache import (
     CacheWriteError,
     DerivedField,
     DerivedNotFoundError,
+    DerivedReader,
     FieldSpec,
     Payloads,
     Recipe,
@@ -30,18 +34,21 @@ from slipstream_decoders import (
     build_seek_points,
     named_stages,
 )
-from slipstream_loader.progress import progress_bar
+from slipstream_loader.baseline import decodable_payloads, find_baseline
+from slipstream_loader.encoded import encoded
+from slipstream_loader.progress import advance_to, progress_bar
 
 _logger = logging.getLogger(__name__)
 
 NAME = "seek"
 
-RECIPE = Recipe(
-    "jpeg-seek-points",
-    1,
-    FieldSpec("ragged", content="bytes"),
-    {"pixels_per_point": PIXELS_PER_POINT},
-)
+
+def _recipe(baseline: DerivedReader | None) -> Recipe:
+    """How seek points are made: of the payloads that are decoded, stored or converted."""
+    options: dict[str, Any] = {"pixels_per_point": PIXELS_PER_POINT}
+    if baseline is not None:
+        options["of"] = baseline.recipe.name
+    return Recipe("jpeg-seek-points", 1, FieldSpec("ragged", content="bytes"), options)
 
 
 def write_seek_points(
@@ -72,14 +79,17 @@ def write_seek_points(
         found = build_seek_points(encoded(payloads), num_threads=1)
         return found.data, found.sizes
 
+    baseline = find_baseline(cache, field)
     with progress_bar(len(cache), "seek points", verbose=verbose) as bar:
-
-        def progress(done: int, total: int) -> None:
-            del total
-            bar.update(done - bar.n)
-
         return derive(
-            cache, field, NAME, RECIPE, points, num_workers=num_workers, progress=progress
+            cache,
+            field,
+            NAME,
+            _recipe(baseline),
+            points,
+            payloads=partial(decodable_payloads, cache, field, baseline),
+            num_workers=num_workers,
+            progress=advance_to(bar),
         )
 
 
@@ -114,36 +124,33 @@ def ensure_seek_points(
                 _logger.warning("decoding crops without seek points, more slowly: %s", error)
 
 
-def find_seek_points(cache: SampleCache, field: str) -> DerivedField | None:
+def find_seek_points(cache: SampleCache, field: str) -> DerivedReader | None:
     """The seek points of an image field, or None."""
+    return _find(cache, field, find_baseline(cache, field))
+
+
+def _find(cache: SampleCache, field: str, baseline: DerivedReader | None) -> DerivedReader | None:
     try:
-        return cache.derived(field, NAME, RECIPE)
+        return cache.derived(field, NAME, _recipe(baseline))
     except DerivedNotFoundError:
         return None
 
 
-def encoded(
-    payloads: Payloads, points: DerivedField | None = None, ids: NDArray[np.int64] | None = None
-) -> EncodedBatch:
-    """The cache's payloads as decoders take them; nothing is copied.
+class EncodedImages:
+    """An image field as decoders take it, with all that makes them faster.
 
     Parameters
     ----------
-    payloads : Payloads
-    points : DerivedField, optional
-        Seek points of the field.
-    ids : array of int64, shape (B,)
-        The samples that the payloads are of; needed with ``points``.
+    cache : SampleCache
+    field : str
     """
-    blobs = None if points is None or ids is None else points.blobs(ids)
-    return EncodedBatch(
-        addresses=payloads.addresses,
-        sizes=payloads.sizes,
-        heights=payloads.heights,
-        widths=payloads.widths,
-        codecs=payloads.codecs,
-        orientations=payloads.orientations,
-        owner=(payloads, blobs),
-        seek_addresses=None if blobs is None else blobs.addresses,
-        seek_sizes=None if blobs is None else blobs.sizes,
-    )
+
+    def __init__(self, cache: SampleCache, field: str) -> None:
+        self._cache, self._field = cache, field
+        self._baseline = find_baseline(cache, field)
+        self._points = _find(cache, field, self._baseline)
+
+    def batch(self, ids: NDArray[np.int64]) -> EncodedBatch:
+        """The images of some samples; nothing is copied."""
+        payloads = decodable_payloads(self._cache, self._field, self._baseline, ids)
+        return encoded(payloads, None if self._points is None else self._points.blobs(ids))

@@ -49,7 +49,7 @@ class TurboJpeg:
     path: str
     addresses: NDArray[np.int64]
     """Of the functions that kernels call, in the order of ``_FUNCTIONS``."""
-    _dll: ctypes.CDLL
+    dll: ctypes.CDLL
 
     def new_handle(self) -> int:
         """A decompressor for one image; give it back to ``free_handle``.
@@ -61,18 +61,18 @@ class TurboJpeg:
         MemoryError
             If the library cannot make one.
         """
-        handle = self._dll.tjInitDecompress()
+        handle = self.dll.tjInitDecompress()
         if not handle:
             raise MemoryError("tjInitDecompress failed")
         return int(handle)
 
     def free_handle(self, handle: int) -> None:
         """Destroy a decompressor."""
-        self._dll.tjDestroy(handle)
+        self.dll.tjDestroy(handle)
 
     def last_message(self, handle: int) -> str:
         """What the library said about the handle's last failure."""
-        message: bytes | None = self._dll.tjGetErrorStr2(handle)
+        message: bytes | None = self.dll.tjGetErrorStr2(handle)
         return (message or b"unknown error").decode(errors="replace")
 
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from slipstream_cache import Codec, Condition, SampleCache
 from slipstream_decoders import DecodeStatus, find_turbojpeg, native_header_statuses
+from slipstream_loader.baseline import find_baseline
 from slipstream_loader.cli.report import size
 from slipstream_loader.damage import find_damage
-from slipstream_loader.seek_points import encoded, find_seek_points
+from slipstream_loader.seek_points import EncodedImages, find_seek_points
 
 _SAMPLES_AT_ONCE = 65_536
 _HEADERS_LOOKED_AT = 10_000
@@ -47,31 +48,35 @@ def image_facts(cache: SampleCache, field: str) -> dict[str, Any]:
 
 
 def _engine_facts(cache: SampleCache, field: str, codecs: NDArray[np.int64]) -> dict[str, Any]:
-    """Coverage of seek points, and how many samples each engine will be the first to take."""
-    points = find_seek_points(cache, field)
-    refused_by_native = "turbojpeg" if find_turbojpeg() else "pillow"
-    num_jpeg = int(codecs[Codec.JPEG])
-    facts: dict[str, Any] = {"seek points": "none; slipstream index --seek"}
+    """What was derived to decode faster, and how many samples each engine will be offered."""
+    facts: dict[str, Any] = {}
+    baseline, points = find_baseline(cache, field), find_seek_points(cache, field)
+    if baseline is not None:
+        made = sum(int((baseline.payloads(ids).sizes > 0).sum()) for ids in _runs(len(cache)))
+        facts["converted to baseline"] = made
+    num_jpeg, name = int(codecs[Codec.JPEG]), "engines"
     if points is not None:
-        num_native = sum(int((points.blobs(ids).sizes > 0).sum()) for ids in _runs(len(cache)))
-        facts["seek points"] = f"{num_native:,} of {num_jpeg:,} JPEGs, {size(points.num_bytes)}"
-        takers = {"native": num_native, refused_by_native: num_jpeg - num_native}
+        sizes = np.concatenate([points.blobs(ids).sizes for ids in _runs(len(cache))])
+        num_native = int((sizes > 0).sum())
+        num_bytes = size(int(sizes.sum()))
+        facts["seek points"] = f"{num_native:,} of {num_jpeg:,} JPEGs, {num_bytes}"
     else:  # headers tell which JPEGs the native engine takes, unless their data is damaged
+        facts["seek points"] = "none; slipstream index --seek"
         looked_at = min(len(cache), _HEADERS_LOOKED_AT)
-        ids = np.linspace(0, len(cache) - 1, looked_at).astype(np.int64)
-        batch = encoded(cache.payloads(field, ids))
-        is_jpeg = batch.codecs == Codec.JPEG
-        num_native = int((native_header_statuses(batch)[is_jpeg] == DecodeStatus.OK).sum())
-        takers = {"native": num_native, refused_by_native: int(is_jpeg.sum()) - num_native}
         if looked_at < len(cache):
-            return {**facts, f"engines, of {looked_at:,} looked at": _present(takers)}
-    takers["stored pixels"] = int(codecs[Codec.YUV420] + codecs[Codec.RGB])
-    takers["none"] = int(codecs[Codec.UNKNOWN])
-    return {**facts, "engines": _present(takers)}
-
-
-def _present(numbers: dict[str, int]) -> dict[str, int]:
-    return {name: number for name, number in numbers.items() if number}
+            name = f"engines, of {looked_at:,} looked at"
+        ids = np.linspace(0, len(cache) - 1, looked_at).astype(np.int64)
+        batch = EncodedImages(cache, field).batch(ids)
+        codecs = np.bincount(batch.codecs, minlength=256)
+        num_jpeg = int(codecs[Codec.JPEG])
+        num_native = int((native_header_statuses(batch) == DecodeStatus.OK).sum())
+    takers = {
+        "native": num_native,
+        "turbojpeg" if find_turbojpeg() else "pillow": num_jpeg - num_native,
+        "stored pixels": int(codecs[Codec.YUV420] + codecs[Codec.RGB]),
+        "none": int(codecs[Codec.UNKNOWN]),
+    }
+    return {**facts, name: {engine: number for engine, number in takers.items() if number}}
 
 
 def _runs(num_samples: int) -> Iterator[NDArray[np.int64]]:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from slipstream_cache import SampleCache, write_index
+from slipstream_loader.baseline import write_baseline
 from slipstream_loader.cli.report import count, size
 from slipstream_loader.seek_points import write_seek_points
 
@@ -22,15 +23,27 @@ def index(
     seek: Annotated[
         bool, typer.Option("--seek", help="Make seek points: crops of JPEGs decode faster.")
     ] = False,
+    baseline: Annotated[
+        bool,
+        typer.Option(
+            "--baseline",
+            help="Convert progressive JPEGs, without loss, to baseline ones that are decoded in "
+            "their place, and make seek points. Needs libjpeg-turbo.",
+        ),
+    ] = False,
 ) -> None:
     """Index which samples have each value of a field, or where decoding can start in JPEGs."""
     console = Console()
-    if not field and not seek:
-        raise typer.BadParameter("say what to index: --field NAME, --seek, or both")
+    if not field and not seek and not baseline:
+        raise typer.BadParameter("say what to index: --field NAME, --seek or --baseline")
     for name, found in write_index(cache, field or []).items():
         console.print(f"{name}: {count(len(found), 'distinct value')}", highlight=False)
-    if seek:
-        opened = SampleCache.open(cache)
-        for name in opened.image_fields:
-            points = write_seek_points(opened, name)
-            console.print(f"{name}: seek points, {size(points.num_bytes)}", highlight=False)
+    if not seek and not baseline:
+        return
+    opened = SampleCache.open(cache)
+    for name in opened.image_fields:
+        if baseline:
+            converted = count(write_baseline(opened, name), "image")
+            console.print(f"{name}: {converted} converted to baseline", highlight=False)
+        points = write_seek_points(opened, name)
+        console.print(f"{name}: seek points, {size(points.num_bytes)}", highlight=False)

@@ -15,9 +15,9 @@ from slipstream_decoders import BatchContext, DecodeOnly, run_stages
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument, image_pipeline
 from slipstream_loader.contact_sheet import contact_sheet
 from slipstream_loader.dataset import SlipstreamDataset
+from slipstream_loader.encoded import encoded
 from slipstream_loader.errors import SourceError
 from slipstream_loader.prepare import prepare_cache
-from slipstream_loader.seek_points import encoded
 
 
 def show(
