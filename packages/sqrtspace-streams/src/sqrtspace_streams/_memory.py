@@ -2,15 +2,71 @@
 
 from __future__ import annotations
 
-from sqrtspace_streams._demand import Lookup
 from sqrtspace_streams._graph import CompiledGraph, Graph
 from sqrtspace_streams._kernel_run import KernelHistory
 from sqrtspace_streams._rows import Range, Rows
 from sqrtspace_streams._stage import Stage
-from sqrtspace_streams._sweep import Admit
 from sqrtspace_streams.cache import CheckpointRing, LRUCache, RingKind
+from sqrtspace_streams.plan import Costs, Plan
 
 _HISTORIES_PER_KERNEL = 4  # parameter sets whose checkpoints are kept
+
+
+class RowCache:
+    """The caches, as one evaluation sees them.
+
+    Parameters
+    ----------
+    lru : LRUCache
+    stages : set of str
+        Those whose rows may be found and kept.
+    digests : dict of str to bytes
+        Keys of the stages.
+    rings : dict of str to CheckpointRing
+        Of kernels whose outputs may be taken from a checkpoint.
+    holds : bool
+        Whether only what is found at the beginning counts, and then counts to the end.
+    """
+
+    def __init__(
+        self,
+        lru: LRUCache,
+        stages: set[str],
+        digests: dict[str, bytes],
+        rings: dict[str, CheckpointRing],
+        *,
+        holds: bool,
+    ) -> None:
+        self._lru, self._stages, self._digests, self._rings = lru, stages, digests, rings
+        self._held: dict[str, Rows] | None = {} if holds else None
+
+    def find(self, stage: Stage, wanted: Range) -> Rows | None:
+        """Rows of a stage that cover a range, before anything is computed."""
+        if stage.name not in self._stages:
+            return None
+        lo, hi = wanted
+        array = self._lru.get((self._digests[stage.name], lo))
+        if (array is None or len(array) < hi - lo) and stage.name in self._rings:
+            entry = self._rings[stage.name].load(lo)
+            array = entry.output if entry else None
+        if array is None or len(array) < hi - lo:
+            return None
+        rows = Rows(lo, array)
+        if self._held is not None:
+            self._held[stage.name] = rows
+        return rows
+
+    def find_on_the_way(self, stage: Stage, wanted: Range) -> Rows | None:
+        """The same, for a step of the evaluation."""
+        if self._held is None:
+            return self.find(stage, wanted)
+        rows = self._held.get(stage.name)
+        return rows if rows and rows.lo <= wanted[0] and wanted[1] <= rows.hi else None
+
+    def admit(self, stage: Stage, rows: Rows) -> None:
+        """Offer rows that were computed."""
+        if stage.name in self._stages:
+            self._lru.put((self._digests[stage.name], rows.lo), rows.array)
 
 
 class Memory:
@@ -27,6 +83,8 @@ class Memory:
         self._graph = graph
         self.lru = LRUCache(lru_bytes)
         self.origin = 0
+        self.costs: dict[bytes, Costs] = {}
+        """What targets cost, by digest."""
         self._histories: dict[str, dict[bytes, KernelHistory]] = {}
 
     def histories(
@@ -52,58 +110,36 @@ class Memory:
             result[stage.name] = history
         return result
 
+    def adopt(self, plan: Plan, compiled: CompiledGraph, digests: dict[str, bytes]) -> None:
+        """Size the caches as a plan says."""
+        self.lru.capacity = plan.lru_bytes
+        for history in self.histories(compiled, digests, None).values():
+            if history.ring is not None:
+                history.ring.slots = plan.slots
+
     def caching(
         self, compiled: CompiledGraph, digests: dict[str, bytes], is_query: bool
-    ) -> tuple[Lookup, Admit]:
-        """Functions that find and offer rows.
+    ) -> RowCache:
+        """What an evaluation may take from the caches, and give to them.
 
         A question for a few windows may come again: all of its rows are worth keeping. In a long
         evaluation only those that another target reads as well are, and kernels have to run.
         """
-        mine = {stage.name for stage in compiled.order}
-        cached = {
-            stage.name
-            for stage in (compiled.order if is_query else compiled.before)
-            if is_query or any(c.name not in mine for c in self._graph.consumers(stage.name))
-        }
-        held: dict[tuple[str, Range], Rows] = {}  # what one question found stays found
-
-        def lookup(stage: Stage, wanted: Range) -> Rows | None:
-            if stage.name not in cached:
-                return None
-            if rows := held.get((stage.name, wanted)):
-                return rows
-            lo, hi = wanted
-            array = self.lru.get((digests[stage.name], lo))
-            if array is None or len(array) < hi - lo:
-                return self._checkpoint(stage, digests, wanted, held)
-            if is_query:
-                held[stage.name, wanted] = Rows(lo, array)
-            return Rows(lo, array)
-
-        def admit(stage: Stage, rows: Rows) -> None:
-            if stage.name in cached:
-                self.lru.put((digests[stage.name], rows.lo), rows.array)
-
-        return lookup, admit
-
-    def _checkpoint(
-        self,
-        stage: Stage,
-        digests: dict[str, bytes],
-        wanted: Range,
-        held: dict[tuple[str, Range], Rows],
-    ) -> Rows | None:
-        """The output of a kernel at a checkpoint."""
-        history = self._histories.get(stage.name, {}).get(digests[stage.name])
-        entry = history.ring.load(wanted[0]) if history and history.ring else None
-        if entry is None or len(entry.output) < wanted[1] - wanted[0]:
-            return None
-        held[stage.name, wanted] = Rows(wanted[0], entry.output)
-        return held[stage.name, wanted]
+        stages = {stage.name for stage in (compiled.order if is_query else compiled.before)}
+        if not is_query:
+            mine = {stage.name for stage in compiled.order}
+            shared = (c.inputs for c in self._graph.stages.values() if c.name not in mine)
+            stages &= set().union(*shared)
+        rings = {}
+        for stage in compiled.kernels if is_query else ():
+            history = self._histories.get(stage.name, {}).get(digests[stage.name])
+            if history and history.ring:
+                rings[stage.name] = history.ring
+        return RowCache(self.lru, stages, digests, rings, holds=is_query)
 
     def forget(self, origin: int) -> None:
         """Drop everything; kernels begin anew at window ``origin``."""
         self.lru.clear()
+        self.costs.clear()
         self._histories.clear()
         self.origin = origin

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from sqrtspace_streams._graph import Graph
+from sqrtspace_streams._graph import CompiledGraph, Graph
+from sqrtspace_streams._hardware import llc_bytes, machine
 from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._params import resolve, signatures
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._sweep import Counts, Sweep
-from sqrtspace_streams.cache import RingKind
+from sqrtspace_streams.autotune import Probe, probe_size
 from sqrtspace_streams.config import Settings
 from sqrtspace_streams.errors import StreamsError
+from sqrtspace_streams.plan import CACHE_SHARE, Plan, Planner
 from sqrtspace_streams.sources import ArraySource, Source
 
 
@@ -42,13 +44,15 @@ class Question:
         memory: Memory,
         untried: set[str],
     ) -> None:
-        self.compiled = graph.compile(target)
+        self.compiled: CompiledGraph = graph.compile(target)
         self.target = target
         self._arguments = resolve(graph, self.compiled, params)
         self._digests = signatures(self.compiled, self._arguments)
         self._source, self._settings, self._memory = source, settings, memory
         self._untried = untried
         self._sweep: Sweep | None = None
+        self.plan: Plan | None = None
+        """How it is answered, once that is decided."""
 
     @property
     def digest(self) -> bytes:
@@ -70,31 +74,102 @@ class Question:
         """The first window of the input that later windows need."""
         return self._sweep.reads_from if self._sweep else 0
 
-    def blocks(self, t0: int, t1: int | None) -> Generator[tuple[int, Array], None, None]:
-        """Compute windows ``[t0, t1)``, or to the end of the stream."""
+    def blocks(
+        self, t0: int, t1: int | None, *, keeps_result: bool = False, may_probe: bool = True
+    ) -> Generator[tuple[int, Array], None, None]:
+        """Compute windows ``[t0, t1)``, or to the end of the stream.
+
+        Parameters
+        ----------
+        t0, t1 : int
+        keeps_result : bool
+            Whether all rows will be held at once.
+        may_probe : bool
+            Whether the first windows may be measured.
+        """
+        planner, count = Planner(self._settings), None if t1 is None else t1 - t0
+        plan = self._plan_at_once(planner, count, keeps_result, may_probe)
+        self.plan = plan or planner.without_costs(count, "the first windows are measured", "sqrt")
+        sweep = self._sweep = self._new_sweep(self.plan, count)
+        if plan is None:
+            probe = Probe(sweep, probe_size(count, self._settings.block_rows))
+            yield from probe.run(t0)
+            t0 = max(sweep.emitted, t0)
+            costs = probe.costs()
+            if costs is not None:
+                self._memory.costs[self.digest] = costs
+                replay = sweep.replayed
+                self.plan = planner.decide(
+                    costs, count, machine(), keeps_result=keeps_result, replay=replay
+                )
+                self._memory.adopt(self.plan, self.compiled, self._digests)
+        if t1 is None or t0 < t1:
+            tile = None if self.plan.mode == "classic" else self.plan.tile
+            yield from sweep.run(t0, t1, tile, self.plan.workers)
+
+    def measured_plan(self, t0: int, t1: int | None, *, keeps_result: bool) -> Plan:
+        """The plan for windows ``[t0, t1)``; nothing is kept but what was measured."""
+        planner, count = Planner(self._settings), None if t1 is None else t1 - t0
+        plan = self._plan_at_once(planner, count, keeps_result, True)
+        if plan is None:
+            histories = Memory(Graph(), 0).histories(self.compiled, self._digests, None)
+            sweep = Sweep(self.compiled, self._arguments, self._source, self._settings, histories)
+            probe = Probe(sweep, probe_size(count, self._settings.block_rows))
+            for _ in probe.run(-(-self._source.oldest // self._settings.hop)):
+                pass
+            costs = probe.costs()
+            if costs is None:
+                return planner.without_costs(count, "the stream is too short to measure", "sqrt")
+            self._memory.costs[self.digest] = costs
+            plan = planner.decide(costs, count, machine(), keeps_result=keeps_result)
+        return plan
+
+    def _plan_at_once(
+        self, planner: Planner, count: int | None, keeps_result: bool, may_probe: bool
+    ) -> Plan | None:
+        """A plan, where nothing has to be measured for it."""
         settings = self._settings
-        tile = settings.tile or max(32, settings.block_rows)
-        tile += -tile % settings.block_rows
-        is_classic = settings.mode == "classic"
-        is_query = not is_classic and t1 is not None and t1 - t0 <= tile
-        ring: tuple[int, int, RingKind] | None = None
-        if not is_classic:
-            kind: RingKind = "thin" if settings.ring == "auto" else settings.ring
-            ring = (settings.checkpoint_every, settings.slots or 1024, kind)
+        if settings.mode == "classic":
+            return planner.without_costs(count, "mode='classic' was asked for", "classic")
+        if count is not None and count <= settings.block_rows:
+            return planner.without_costs(count, "so few windows are one tile", "sqrt")
+        costs = self._memory.costs.get(self.digest)
+        if costs is not None:
+            return planner.decide(costs, count, machine(), keeps_result=keeps_result)
+        if settings.mode == "sqrt" and {"tile", "max_workers"} <= settings.explicit:
+            return planner.without_costs(count, "mode='sqrt' was asked for", "sqrt")
+        if not may_probe:
+            return planner.without_costs(count, "pulled windows are not measured", "sqrt")
+        if probe_size(count, settings.block_rows) == 0:
+            return self._guess(planner, count or 0)
+        return None
+
+    def _guess(self, planner: Planner, count: int) -> Plan:
+        """A plan for a range too short to measure: as if every stage kept whole windows."""
+        if self._settings.mode == "sqrt":
+            return planner.without_costs(count, "mode='sqrt' was asked for", "sqrt")
+        sample = self._source.dtype.itemsize * int(np.prod(self._source.item_shape))
+        size = 2 * count * sample * self._settings.window * (len(self.compiled.order) + 1)
+        if size <= CACHE_SHARE * llc_bytes():
+            return planner.without_costs(count, "so few windows fit the cache", "classic")
+        return planner.without_costs(count, "too few windows to measure", "sqrt")
+
+    def _new_sweep(self, plan: Plan, count: int | None) -> Sweep:
+        is_classic = plan.mode == "classic" and self._settings.mode == "classic"
+        is_query = not is_classic and count is not None and count <= plan.tile
+        ring = None if is_classic else (plan.k, plan.slots, plan.ring)
         histories = self._memory.histories(self.compiled, self._digests, ring)
-        lookup, admit = self._memory.caching(self.compiled, self._digests, is_query)
-        self._sweep = Sweep(
+        self._memory.lru.capacity = plan.lru_bytes
+        cache = self._memory.caching(self.compiled, self._digests, is_query)
+        return Sweep(
             self.compiled,
             self._arguments,
             self._source,
-            settings,
+            self._settings,
             histories,
-            lookup=lookup,
-            admit=None if is_classic else admit,
+            cache=None if is_classic else cache,
             untried=self._untried,
         )
-        workers = 1 if is_classic else settings.max_workers
-        yield from self._sweep.run(t0, t1, None if is_classic else tile, workers)
 
     def remember(self, who: str) -> None:
         """Keep where the kernels stand, so that the next windows need no replay."""

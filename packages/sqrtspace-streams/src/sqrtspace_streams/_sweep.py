@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextvars
 import time
+import tracemalloc
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from sqrtspace_streams._calls import StageCall
-from sqrtspace_streams._demand import Demand, Lookup, demand, nothing_found
+from sqrtspace_streams._demand import Demand, demand, nothing_found
 from sqrtspace_streams._graph import CompiledGraph
 from sqrtspace_streams._kernel_run import KernelHistory, KernelRun
+from sqrtspace_streams._memory import RowCache
 from sqrtspace_streams._params import Parameters
 from sqrtspace_streams._rows import Array, Range, Rows, windows_of
 from sqrtspace_streams._stage import INPUT, Stage
@@ -27,7 +29,6 @@ from sqrtspace_streams.config import Settings
 from sqrtspace_streams.errors import WindowExpiredError
 from sqrtspace_streams.sources.base import Source
 
-Admit = Callable[[Stage, Rows], None]
 _NO_LIMIT = 1 << 61
 
 
@@ -38,11 +39,39 @@ class Counts:
     rows: Counter[str] = field(default_factory=Counter)
     """Windows that each stage computed."""
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Time that each stage took, over all threads."""
+    """Processor time that each stage took on the threads that ran it."""
     needed: Counter[str] = field(default_factory=Counter)
     """Windows of each stage that the answer is made of."""
     found: Counter[str] = field(default_factory=Counter)
     """Windows of each stage that came from a cache."""
+    row_bytes: dict[str, int] = field(default_factory=dict)
+    """Bytes of a row of each stage."""
+    work_bytes: Counter[str] = field(default_factory=Counter)
+    """The most memory that a call of each stage took besides its output, where it was measured."""
+
+    def add(self, other: Counts) -> None:
+        """Add what another step did."""
+        self.rows.update(other.rows)
+        self.needed.update(other.needed)
+        self.found.update(other.found)
+        self.row_bytes.update(other.row_bytes)
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        for name, size in other.work_bytes.items():
+            self.work_bytes[name] = max(size, self.work_bytes[name])
+
+    def copy(self) -> Counts:
+        """A snapshot."""
+        copy = Counts()
+        copy.add(self)
+        return copy
+
+    def since(self, before: Counts) -> Counts:
+        """Rows and seconds since a snapshot was taken."""
+        later = Counts(self.rows - before.rows, row_bytes=dict(self.row_bytes))
+        for name, seconds in self.seconds.items():
+            later.seconds[name] = seconds - before.seconds[name]
+        return later
 
     def recompute_ratio(self) -> float:
         """Time spent on windows beyond the needed ones, as a share of the rest.
@@ -81,10 +110,8 @@ class Sweep:
     settings : Settings
     histories : dict of str to KernelHistory
         Of the kernels of the target.
-    lookup : callable
-        Finds rows that need no computing.
-    admit : callable, optional
-        Is offered the rows of each stage.
+    cache : RowCache, optional
+        Finds rows that need no computing, and is offered those that are computed.
     untried : set of str
         Stages whose purity has not been tried; emptied on the way.
     """
@@ -97,14 +124,13 @@ class Sweep:
         settings: Settings,
         histories: dict[str, KernelHistory],
         *,
-        lookup: Lookup = nothing_found,
-        admit: Admit | None = None,
+        cache: RowCache | None = None,
         untried: set[str] | None = None,
     ) -> None:
         self.compiled, self.source, self.settings = compiled, source, settings
         self.counts = Counts()
         self._arguments, self._histories = arguments, histories
-        self._lookup, self._admit = lookup, admit
+        self._cache = cache
         self._untried = set() if untried is None else untried
         self._calls = {
             stage.name: StageCall(stage, arguments[stage.name], settings.block_rows, settings.seed)
@@ -112,9 +138,13 @@ class Sweep:
             if not stage.kernel
         }
         self.kernels: dict[str, KernelRun] = {}
+        self.measures_memory = False
+        self.replayed = 0
+        """Windows that kernels stepped over to get to the first one."""
         self._positions: dict[str, int] = {}  # of the kernels, after the last planned step
         self.emitted = 0
         """One past the last window that was yielded."""
+        self._started: int | None = None  # the first window of the first run
         self.reads_from = 0
         """The first window of the input that windows from ``emitted`` on need."""
 
@@ -135,7 +165,9 @@ class Sweep:
         with ExitStack() as stack:
             if t1 is not None and (tile is None or t1 - t0 <= tile):
                 t1 = self._ready(t1)[0]  # one step gives all: its rows may be in a cache
-            self._start_kernels(t0, t1, tile, stack)
+            if self._started is None or t0 != self.emitted:
+                self._start_kernels(t0, t1, tile, stack)
+                self._started = t0
             steps = self._steps(t0, t1, tile)
             if workers == 1:
                 done: Iterator[Step] = (self._finish(self._begin(step)) for step in steps)
@@ -150,10 +182,12 @@ class Sweep:
                 if INPUT in step.keep.rows:
                     self.reads_from = step.keep.rows[INPUT][0]
                     self.source.release(self.reads_from * self.settings.hop)
-        self._count_needed(t0)
+        self._count_needed()
 
     def _start_kernels(self, t0: int, t1: int | None, tile: int | None, stack: ExitStack) -> None:
         """Put each kernel that is needed where it can start from."""
+        self.kernels.clear()
+        self._positions.clear()
         first = (t0, t0 + 1)
         if t1 is not None and t0 < t1 and (tile is None or t1 - t0 <= tile):
             first = (t0, t1)
@@ -168,10 +202,18 @@ class Sweep:
             arguments = self._arguments[stage.name]
             self.kernels[stage.name] = KernelRun(stage, arguments, begin, history.ring)
             self._positions[stage.name] = begin.t
+            self.replayed = max(self.replayed, wanted[0] - begin.t)
             return begin.t
 
         limit = max(self.num_windows(first[1] + self.compiled.lookahead[INPUT]), first[1])
-        demand(self.compiled, first, t0, limit, start, self._lookup)
+        demand(
+            self.compiled,
+            first,
+            t0,
+            limit,
+            start,
+            self._cache.find if self._cache else nothing_found,
+        )
 
     def _steps(self, t0: int, t1: int | None, tile: int | None) -> Iterator[Step]:
         """Plan the steps, one after another; reads the samples of each."""
@@ -209,7 +251,7 @@ class Sweep:
         def position(stage: Stage, _wanted: Range | None) -> int | None:
             return self._positions.get(stage.name)
 
-        lookup = self._lookup if emit else nothing_found
+        lookup = self._cache.find_on_the_way if self._cache else nothing_found
         needs = demand(self.compiled, emit, hi, limit, position, lookup)
         for name, (_, stop) in needs.steps.items():
             self._positions[name] = stop
@@ -284,34 +326,49 @@ class Sweep:
         return step
 
     def _advance(self, stage: Stage, step: Step) -> None:
-        kernel, began = self.kernels[stage.name], time.perf_counter()
+        kernel, began = self.kernels[stage.name], time.thread_time()
         stop = step.demand.steps.get(stage.name, (0, kernel.position))[1]
         count = stop - kernel.position
         inputs = [step.live[name] for name in stage.inputs] if count else []
         keep = step.keep.rows.get(stage.name, (stop, stop))[0]
-        rows = kernel.advance(inputs, stop, keep)
+        with self._memory_of(stage, step):
+            rows = kernel.advance(inputs, stop, keep)
         self._computed(stage, step, rows, count, began)
 
     def _compute(self, stage: Stage, step: Step) -> None:
-        began = time.perf_counter()
+        began = time.thread_time()
         lo, hi = step.demand.rows[stage.name]
         inputs = [step.live[name] for name in stage.inputs]
         call = self._calls[stage.name]
-        array = call.rows(inputs, lo, hi, step.limit)
+        with self._memory_of(stage, step):
+            array = call.rows(inputs, lo, hi, step.limit)
         if stage.name in self._untried:
             self._untried.discard(stage.name)
             first = min(hi, lo + self.settings.block_rows)
             call.try_purity(inputs, lo, first, array[: first - lo])
         self._computed(stage, step, Rows(lo, array), hi - lo, began)
 
+    @contextmanager
+    def _memory_of(self, stage: Stage, step: Step) -> Iterator[None]:
+        """Note the most memory that a stage held at once, where that is measured."""
+        if not self.measures_memory:
+            yield
+            return
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        yield
+        after, peak = tracemalloc.get_traced_memory()
+        step.counts.work_bytes[stage.name] = max(peak - max(after, before), 0)
+
     def _computed(self, stage: Stage, step: Step, rows: Rows, count: int, began: float) -> None:
         """Note what a stage gave, and let go of inputs that nobody else reads."""
         step.counts.rows[stage.name] += count
-        step.counts.seconds[stage.name] += time.perf_counter() - began
+        step.counts.seconds[stage.name] += time.thread_time() - began
+        step.counts.row_bytes[stage.name] = rows.array.nbytes // len(rows.array)
         if rows.array.flags.writeable:
             rows.array.flags.writeable = False
-        if self._admit is not None and step.emit:
-            self._admit(stage, rows)
+        if self._cache is not None and step.emit:
+            self._cache.admit(stage, rows)
         if step.uses[stage.name] and (stage.name != self.compiled.target or step.emit):
             step.live[stage.name] = rows
         if stage.kernel and not step.demand.computes(stage):
@@ -322,17 +379,16 @@ class Sweep:
                 del step.live[name]
 
     def _tally(self, step: Step) -> None:
-        self.counts.rows.update(step.counts.rows)
-        for name, seconds in step.counts.seconds.items():
-            self.counts.seconds[name] += seconds
+        self.counts.add(step.counts)
         for name, rows in step.demand.found.items():
             self.counts.found[name] += len(rows.array)
         if step.emit:
             self.emitted = step.emit[1]
 
-    def _count_needed(self, t0: int) -> None:
-        """Count the windows that an evaluation from scratch would call its own."""
-        if self.emitted <= t0:
+    def _count_needed(self) -> None:
+        """Count the windows that the answer so far is made of."""
+        t0 = self._started
+        if t0 is None or self.emitted <= t0:
             return
         limit = self.emitted + self.compiled.lookahead[INPUT]
 
@@ -340,4 +396,4 @@ class Sweep:
             return wanted[0] if wanted else None
 
         needs = demand(self.compiled, (t0, self.emitted), t0, limit, own)
-        self.counts.needed.update({n: hi - lo for n, (lo, hi) in needs.rows.items()})
+        self.counts.needed = Counter({n: hi - lo for n, (lo, hi) in needs.rows.items()})

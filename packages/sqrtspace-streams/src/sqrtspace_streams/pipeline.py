@@ -19,6 +19,7 @@ from sqrtspace_streams._stage import Kernel, Pad, kernel_stage, pure_stage
 from sqrtspace_streams._sweep import Counts
 from sqrtspace_streams.config import Config, Settings
 from sqrtspace_streams.errors import GraphError, ParameterError, TruncatedRangeWarning
+from sqrtspace_streams.plan import Plan
 from sqrtspace_streams.sources import PushSource, Source, SourceLike, as_source
 
 __all__ = ["Config", "Kernel", "SqrtSpacePipeline"]
@@ -57,6 +58,8 @@ class SqrtSpacePipeline:
         self.source: Source = PushSource(self.settings.capacity, dtype=self.settings.dtype)
         self.last_counts = Counts()
         """What the last evaluation did."""
+        self.last_plan: Plan | None = None
+        """How the last evaluation was done, and why."""
         self._memory = Memory(self.graph, self.settings.lru_bytes)
         self._untried: set[str] = set()
         self._pulls: dict[str, _Pull] = {}
@@ -205,10 +208,10 @@ class SqrtSpacePipeline:
         with self._lock:
             question = self._question(target, params)
             t0, t1 = self._range(t_range)
-            blocks = question.blocks(t0, t1)
+            blocks = question.blocks(t0, t1, keeps_result=out is None)
             result = collect(blocks, None if t1 is None else t1 - t0, out)
             question.remember("evaluate")
-            self.last_counts = question.counts
+            self.last_counts, self.last_plan = question.counts, question.plan
             end = max(question.emitted, t0)
             if t_range is not None and end < t_range[1]:
                 self._warn_truncated(t_range, end)
@@ -237,9 +240,20 @@ class SqrtSpacePipeline:
                 yield piece
             with self._lock:
                 question.remember("evaluate")
-                self.last_counts = question.counts
+                self.last_counts, self.last_plan = question.counts, question.plan
         finally:
             pieces.close()
+
+    def plan(
+        self,
+        target: str,
+        t_range: tuple[int, int] | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> Plan:
+        """How `evaluate` would go about a range, predicted from at most 192 measured windows."""
+        with self._lock:
+            question = self._question(target, params)
+            return question.measured_plan(*self._range(t_range), keeps_result=True)
 
     def push_samples(self, x: Array) -> bool:
         """Append samples to the stream.
@@ -341,12 +355,13 @@ class SqrtSpacePipeline:
                     "kernels depend on them: call reset() to begin anew with others"
                 )
             pull.digest = question.digest
-            rows = collect(question.blocks(pull.cursor, max(t_target, pull.cursor)), None, None)
+            stop = max(t_target, pull.cursor)
+            rows = collect(question.blocks(pull.cursor, stop, may_probe=False), None, None)
             if rows is None:
                 return question.no_rows()
             question.remember(f"pull:{question.target}")
             pull.cursor, pull.reads_from = question.emitted, question.reads_from
-            self.last_counts = question.counts
+            self.last_counts, self.last_plan = question.counts, question.plan
             if isinstance(self.source, PushSource):
                 first = min(p.reads_from for p in self._pulls.values())
                 self.source.drop(first * self.settings.hop)

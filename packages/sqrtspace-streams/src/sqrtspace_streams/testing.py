@@ -239,7 +239,8 @@ def _real_part(x: Array) -> Array:
 
 
 def _scaled(x: Array) -> Array:
-    return x * x.dtype.type(3) + x.dtype.type(1)
+    scaled: Array = x * x.dtype.type(3) + x.dtype.type(1)
+    return scaled
 
 
 def _spectrum(x: Array) -> Array:
@@ -252,7 +253,8 @@ def _statistics(x: Array) -> Array:
 
 
 def _sorted(x: Array) -> Array:
-    return np.sort(x)[:5]
+    least: Array = np.sort(x)[:5]
+    return least
 
 
 def _noisy(x: Array, *, rng: np.random.Generator) -> Array:

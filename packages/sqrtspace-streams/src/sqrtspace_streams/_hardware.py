@@ -1,0 +1,123 @@
+"""What the machine has: cache, memory that this process may still take, processors."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sqrtspace_streams.plan import Machine
+
+UNKNOWN_LLC_BYTES = 32 << 20
+_VARIABLE = "SQRTSPACE_LLC_BYTES"
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def machine() -> Machine:
+    """What there is to plan with, now."""
+    fresh = fresh_memory_seconds_per_byte()
+    return Machine(llc_bytes(), available_ram(), num_processors(), fresh)
+
+
+def llc_bytes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
+    """Bytes of the last-level cache; 32 MiB where the system does not say.
+
+    ``SQRTSPACE_LLC_BYTES`` in the environment overrides it: a virtual machine sees the whole
+    cache of its host, of which it has a part.
+    """
+    if given := os.environ.get(_VARIABLE):
+        return int(given)
+    sizes = [size for size in map(_cache_size, sorted(folder.glob("index*"))) if size]
+    return max(sizes)[1] if sizes else UNKNOWN_LLC_BYTES
+
+
+def _cache_size(folder: Path) -> tuple[int, int] | None:
+    """Level and bytes of one cache; None for instructions or where files are missing."""
+    try:
+        if (folder / "type").read_text("ascii").strip() == "Instruction":
+            return None
+        level = int((folder / "level").read_text("ascii"))
+        size = re.fullmatch(r"(\d+)([KMG]?)", (folder / "size").read_text("ascii").strip())
+    except (OSError, ValueError):
+        return None
+    return (level, int(size[1]) * _UNITS[size[2]]) if size else None
+
+
+def available_ram(root: Path = Path("/")) -> int:
+    """Bytes that this process can still take: of the machine, its cgroups and its limits."""
+    import psutil
+
+    found = [int(psutil.virtual_memory().available), *_cgroup_headrooms(root)]
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            found.append(max(limit - int(psutil.Process().memory_info().vms), 0))
+    return min(found)
+
+
+def _cgroup_headrooms(root: Path) -> Iterator[int]:
+    """What is left in each control group of this process, version 1 and 2, up to the root."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text("ascii").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        mount = root / "sys/fs/cgroup" / controllers
+        files = ("memory.max", "memory.current", "inactive_file")
+        if controllers:
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        folder = mount / path.lstrip("/")
+        for group in [folder, *folder.parents]:
+            if mount not in (group, *group.parents):
+                break
+            headroom = _headroom(group, *files)
+            if headroom is not None:
+                yield headroom
+
+
+def _headroom(group: Path, limit_file: str, usage_file: str, cached: str) -> int | None:
+    try:
+        limit = int((group / limit_file).read_text("ascii"))
+        usage = int((group / usage_file).read_text("ascii"))
+        stat = (group / "memory.stat").read_text("ascii")
+    except (OSError, ValueError):  # no such group here, or no limit: "max"
+        return None
+    reclaimable = re.search(rf"^{cached} (\d+)$", stat, re.MULTILINE)
+    return max(limit - usage + (int(reclaimable[1]) if reclaimable else 0), 0)
+
+
+def resident_bytes() -> int:
+    """Memory that this process has now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def num_processors() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def fresh_memory_seconds_per_byte() -> float:
+    """What it costs to touch memory for the first time, beyond writing to it; measured once."""
+    size = 4 << 20
+    began = time.perf_counter()
+    block = np.empty(size + (33 << 20), np.uint8)  # larger than what malloc keeps
+    block[:size:4096] = 1
+    first = time.perf_counter()
+    block[:size:4096] = 2
+    return max((first - began) - (time.perf_counter() - first), 0.0) / size

@@ -1,0 +1,315 @@
+"""How to evaluate: the mode, the tile, what is kept, and the reasons; decided from costs.
+
+`Planner` knows nothing of stages: it is given what a window of each of them costs (`Costs`), the
+settings and the machine, and weighs classic order against tiles.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from sqrtspace_streams.cache import RingKind
+from sqrtspace_streams.config import Settings
+
+CACHE_SHARE = 0.6  # of the last-level cache, for tiles, LRU cache and checkpoints
+RAM_SHARE = 0.5  # of the free memory: where classic order stops being comfortable
+MAX_SLOWDOWN = 0.10
+MAX_RECOMPUTE = 0.20
+_MAX_OVERHEAD = 0.02  # of a tile's time
+_LARGEST_TILE = 4096
+_LARGEST_HOT_BYTES = 8 << 20  # of a tile larger than one block: about what fits a core's cache
+_MIN_TILE_SECONDS = 1e-3  # below, handing a tile to a thread costs too much
+_DEFAULT_SLOTS = 1024
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one stage costs."""
+
+    name: str
+    inputs: tuple[str, ...]
+    seconds: float
+    """For a window."""
+    row_bytes: int
+    """Output for a window."""
+    work_bytes: int = 0
+    """Further memory while it runs: for a window, or in all where ``in_blocks``."""
+    in_blocks: bool = False
+    """Whether it is called block by block, however many windows there are."""
+    entry_bytes: int = 0
+    """A checkpoint of it, if it is a kernel."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a target costs."""
+
+    stages: tuple[StageCost, ...]
+    """In the order in which they run; the last is the target."""
+    input_bytes: int
+    """Samples read for a window; 0 where they are in memory already."""
+    overhead_seconds: float
+    """For a tile, besides its windows."""
+
+    @property
+    def seconds(self) -> float:
+        """For a window."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def live_bytes(self, rows: int) -> int:
+        """The most that a step of ``rows`` windows holds at once, its result included."""
+        last_use = {name: i for i, stage in enumerate(self.stages) for name in stage.inputs}
+        last_use[self.stages[-1].name] = len(self.stages)
+        live, peak = {"input": self.input_bytes * rows}, 0
+        for i, stage in enumerate(self.stages):
+            work = stage.work_bytes * (1 if stage.in_blocks else rows)
+            live[stage.name] = stage.row_bytes * rows
+            peak = max(peak, sum(live.values()) + work)
+            live = {name: size for name, size in live.items() if last_use.get(name, -1) > i}
+        return peak
+
+    @property
+    def entry_bytes(self) -> int:
+        """One checkpoint of every kernel."""
+        return sum(stage.entry_bytes for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to plan with."""
+
+    llc_bytes: int
+    ram_bytes: int
+    processors: int
+    fresh_seconds_per_byte: float = 0.0
+    """To touch memory for the first time."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A decision, with what it was decided from. Bytes are growth above the present size."""
+
+    mode: str
+    reasons: tuple[str, ...]
+    window: int
+    hop: int
+    block_rows: int
+    num_windows: int | None
+    tile: int
+    k: int
+    """Windows between two checkpoints, to begin with."""
+    slots: int
+    ring: RingKind
+    lru_bytes: int
+    workers: int
+    hot_bytes: int = 0
+    """Tiles in work at once."""
+    checkpoint_bytes: int = 0
+    result_bytes: int = 0
+    classic_bytes: int | None = None
+    sqrt_bytes: int | None = None
+    classic_seconds: float | None = None
+    sqrt_seconds: float | None = None
+    slowdown: float | None = None
+    """Predicted time of tiles over that of classic order, less 1."""
+    recompute: float = 0.0
+    """Predicted share of windows that are computed to get to the first one."""
+    llc_bytes: int = 0
+    ram_bytes: int = 0
+    constraints: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one line."""
+        return "; ".join(self.reasons)
+
+    def to_json(self) -> str:
+        """A JSON object with every field."""
+        return json.dumps(asdict(self))
+
+
+class Planner:
+    """Decides between classic order and tiles.
+
+    Parameters
+    ----------
+    settings : Settings
+        What the user gave explicitly is never changed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def without_costs(self, num_windows: int | None, reason: str, mode: str) -> Plan:
+        """A plan for where nothing was measured."""
+        s = self.settings
+        tile = self._aligned(s.tile or max(32, s.block_rows))
+        workers = s.max_workers if "max_workers" in s.explicit else 1
+        return self._plan(mode, (reason,), num_windows, tile, workers)
+
+    def decide(
+        self,
+        costs: Costs,
+        num_windows: int | None,
+        machine: Machine,
+        *,
+        keeps_result: bool,
+        replay: int = 0,
+    ) -> Plan:
+        """Weigh the two orders.
+
+        Parameters
+        ----------
+        costs : Costs
+        num_windows : int, optional
+            Windows of the target that are asked for; None where only the end will tell.
+        machine : Machine
+        keeps_result : bool
+            Whether all rows end up in one array.
+        replay : int
+            Windows that kernels step over to get to the first one.
+        """
+        s = self.settings
+        budget = int(CACHE_SHARE * machine.llc_bytes)
+        tile, workers = self._tile_and_workers(costs, budget, machine.processors)
+        in_flight = workers + 1 if workers > 1 else 1
+        hot = costs.live_bytes(tile) * in_flight
+        slots = self._slots(costs, num_windows, budget - hot)
+        ring_bytes = slots * costs.entry_bytes
+        lru = s.lru_bytes
+        if "lru_bytes" not in s.explicit:
+            lru = max(min(lru, budget - hot - ring_bytes), 0)
+        constraints = {}
+        if hot + ring_bytes + lru > budget:
+            by_user = s.explicit & {"tile", "max_workers", "slots", "lru_bytes", "ring"}
+            constraints["llc"] = "violated:user" if by_user else "violated:window"
+        share = replay / num_windows if num_windows else 0.0
+        if share > MAX_RECOMPUTE:
+            constraints["recompute"] = "exceeded"
+        rows = num_windows or 0
+        result = costs.stages[-1].row_bytes * rows if keeps_result else 0
+        classic = costs.live_bytes(rows) if num_windows is not None else None
+        small = costs.live_bytes(min(tile, rows) if num_windows is not None else tile) * in_flight
+        used_slots = min(slots, -(-rows // s.checkpoint_every)) if num_windows else slots
+        sqrt = small + result + used_slots * costs.entry_bytes
+        tiles, fresh = -(-rows // tile), machine.fresh_seconds_per_byte
+        work, overhead = rows * costs.seconds, costs.overhead_seconds
+        classic_seconds = work + overhead + (classic or 0) * fresh
+        sqrt_seconds = work + overhead * tiles + sqrt * fresh
+        slowdown = sqrt_seconds / classic_seconds - 1 if classic_seconds else None
+        mode, reasons = self._mode(classic, slowdown, budget, machine.ram_bytes)
+        return self._plan(
+            mode,
+            reasons,
+            num_windows,
+            tile,
+            workers,
+            slots=slots,
+            lru_bytes=lru,
+            hot_bytes=hot,
+            checkpoint_bytes=ring_bytes,
+            result_bytes=result,
+            classic_bytes=classic,
+            sqrt_bytes=sqrt,
+            classic_seconds=classic_seconds if num_windows is not None else None,
+            sqrt_seconds=sqrt_seconds if num_windows is not None else None,
+            slowdown=slowdown,
+            recompute=share,
+            llc_bytes=machine.llc_bytes,
+            ram_bytes=machine.ram_bytes,
+            constraints=constraints,
+        )
+
+    def _mode(
+        self, classic: int | None, slowdown: float | None, budget: int, ram: int
+    ) -> tuple[str, tuple[str, ...]]:
+        """The order, and why."""
+        if self.settings.mode != "auto":
+            return self.settings.mode, (f"mode={self.settings.mode!r} was asked for",)
+        comfortable = int(RAM_SHARE * ram)
+        if classic is None:
+            return "sqrt", ("the length of the stream is not known: tiles need no length",)
+        if classic <= budget:
+            why = f"classic order needs {_mib(classic)}, the cache has room for {_mib(budget)}"
+            return "classic", (why,)
+        late = slowdown is not None and slowdown > MAX_SLOWDOWN
+        if classic > comfortable:
+            why = f"classic order needs {_mib(classic)}, of {_mib(ram)} free"
+            slow = (f"tiles are slower by {slowdown:.0%}",) if late else ()
+            return "sqrt", (why, *slow)
+        if late:
+            return "classic", (f"it fits in memory, and tiles would be slower by {slowdown:.0%}",)
+        why = f"classic order needs {_mib(classic)}, more than the cache; tiles cost no time"
+        return "sqrt", (why,)
+
+    def _tile_and_workers(self, costs: Costs, budget: int, processors: int) -> tuple[int, int]:
+        """The smallest tile whose overhead is small, and the threads that it feeds."""
+        s = self.settings
+        tile = self._aligned(s.tile or s.block_rows)
+        most = min(budget, _LARGEST_HOT_BYTES)
+        while not s.tile and 2 * tile <= _LARGEST_TILE and costs.live_bytes(2 * tile) <= most:
+            if costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds:
+                break
+            tile *= 2
+        if "max_workers" in s.explicit:
+            return tile, s.max_workers
+        workers = min(s.max_workers, processors)
+        workers = min(workers, budget // max(costs.live_bytes(tile), 1))
+        if workers < 2 or tile * costs.seconds < _MIN_TILE_SECONDS:
+            return tile, 1
+        return tile, workers
+
+    def _slots(self, costs: Costs, num_windows: int | None, room: int) -> int:
+        """How many checkpoints: about the root of the windows, if that fits."""
+        s = self.settings
+        if s.slots:
+            return s.slots
+        if s.ring == "window":
+            return s.checkpoint_every  # the last k * k windows
+        wanted = _DEFAULT_SLOTS
+        if num_windows is not None:
+            kept = -(-num_windows // s.checkpoint_every)
+            root = max(math.isqrt(num_windows), 16)
+            wanted = kept if "checkpoint_every" in s.explicit else max(min(kept, root), 1)
+        if not costs.entry_bytes:
+            return max(wanted, 1)
+        return max(min(wanted, room // costs.entry_bytes), 1)
+
+    def _plan(
+        self,
+        mode: str,
+        reasons: Sequence[str],
+        num_windows: int | None,
+        tile: int,
+        workers: int,
+        **values: object,
+    ) -> Plan:
+        s = self.settings
+        fields: dict[str, object] = {
+            "slots": s.slots or (s.checkpoint_every if s.ring == "window" else _DEFAULT_SLOTS),
+            "lru_bytes": s.lru_bytes,
+            **values,
+        }
+        return Plan(
+            mode=mode,
+            reasons=tuple(reasons),
+            window=s.window,
+            hop=s.hop,
+            block_rows=s.block_rows,
+            num_windows=num_windows,
+            tile=tile,
+            k=s.checkpoint_every,
+            ring="thin" if s.ring == "auto" else s.ring,
+            workers=workers if mode == "sqrt" else 1,
+            **fields,  # type: ignore[arg-type]
+        )
+
+    def _aligned(self, tile: int) -> int:
+        return tile + -tile % self.settings.block_rows
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
