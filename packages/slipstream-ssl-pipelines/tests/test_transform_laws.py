@@ -17,7 +17,17 @@ from slipstream_ssl_pipelines import (
     MultiSample,
     ParamsAsLabels,
     RandomApply,
+    RandomBrightness,
+    RandomColorJitter,
+    RandomColorJitterYIQ,
+    RandomContrast,
+    RandomGaussianBlur,
+    RandomGrayscale,
     RandomHorizontalFlip,
+    RandomHue,
+    RandomPosterize,
+    RandomSaturation,
+    RandomSolarization,
     RandomVerticalFlip,
     ReplayError,
 )
@@ -26,6 +36,16 @@ SIZE, BATCH = 32, 12
 EVERY = [
     RandomHorizontalFlip(0.5),
     RandomVerticalFlip(0.5),
+    RandomGrayscale(0.5),
+    RandomBrightness(0.7),
+    RandomContrast(0.7),
+    RandomSaturation(0.7),
+    RandomHue(0.7),
+    RandomColorJitter(0.8, 0.1, 0.4, 0.4, 0.4),
+    RandomColorJitterYIQ(0.8, 90, 0.4, 0.4, 0.4, 0.4),
+    RandomGaussianBlur(0.5),
+    RandomSolarization(0.5, 0.3),
+    RandomPosterize(0.5, (7, 8)),
     RandomApply([RandomHorizontalFlip(0.5), RandomVerticalFlip(0.5)], 0.5),
     Compose([RandomHorizontalFlip(0.5), RandomHorizontalFlip(0.5)]),
 ]
@@ -73,7 +93,8 @@ def test_type_order_and_input_are_kept(stage: Stage, dtype: torch.dtype, last: b
     assert result.is_contiguous(memory_format=torch.channels_last) == last
     assert torch.equal(images, before)
     wide = run_stages([stage], _images(torch.float32, not last), _context())
-    assert (result.float() / (255 if dtype == torch.uint8 else 1) - wide).abs().max() < 0.01
+    difference = (result.float() / (255 if dtype == torch.uint8 else 1) - wide).abs()
+    assert (difference > 0.01).float().mean() < 0.01  # a few pixels cross a threshold
 
 
 @pytest.mark.parametrize("stage", EVERY, ids=_name)

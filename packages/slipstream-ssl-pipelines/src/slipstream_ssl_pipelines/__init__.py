@@ -7,21 +7,41 @@ pipelines.
 
 from __future__ import annotations
 
-from slipstream_decoders import IMAGENET_MEAN, IMAGENET_STD, Normalize, ToTorchImage
 from slipstream_ssl_pipelines.errors import ImageBatchError, ReplayError, TransformError
-from slipstream_ssl_pipelines.transforms.base import (
+from slipstream_ssl_pipelines.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ColorJitter,
+    Compose,
+    Draws,
     ImageTransform,
+    MultiSample,
+    Normalize,
+    ParamsAsLabels,
+    RandomApply,
+    RandomBrightness,
+    RandomColorJitter,
+    RandomColorJitterHSV,
+    RandomColorJitterYIQ,
+    RandomContrast,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomHue,
+    RandomPosterize,
+    RandomSaturation,
+    RandomSolarization,
     RandomTransform,
+    RandomVerticalFlip,
     ReplayableStage,
+    ToGrayscale,
+    ToTorchImage,
 )
-from slipstream_ssl_pipelines.transforms.compose import Compose, MultiSample, RandomApply
-from slipstream_ssl_pipelines.transforms.draws import Draws
-from slipstream_ssl_pipelines.transforms.flip import RandomHorizontalFlip, RandomVerticalFlip
-from slipstream_ssl_pipelines.transforms.params_as_labels import ParamsAsLabels
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "ColorJitter",
     "Compose",
     "Draws",
     "ImageBatchError",
@@ -30,11 +50,23 @@ __all__ = [
     "Normalize",
     "ParamsAsLabels",
     "RandomApply",
+    "RandomBrightness",
+    "RandomColorJitter",
+    "RandomColorJitterHSV",
+    "RandomColorJitterYIQ",
+    "RandomContrast",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
     "RandomHorizontalFlip",
+    "RandomHue",
+    "RandomPosterize",
+    "RandomSaturation",
+    "RandomSolarization",
     "RandomTransform",
     "RandomVerticalFlip",
     "ReplayError",
     "ReplayableStage",
+    "ToGrayscale",
     "ToTorchImage",
     "TransformError",
 ]

@@ -86,7 +86,7 @@ def narrow(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if images.dtype == dtype:
         return images
     if dtype == torch.uint8:
-        return (images * 255 + 0.5).clamp_(0, 255.5).to(torch.uint8)
+        return (images * 255).add_(0.5).clamp_(0, 255.5).to(torch.uint8)
     return images.to(dtype)
 
 

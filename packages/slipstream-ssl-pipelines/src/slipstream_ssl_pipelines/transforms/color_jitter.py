@@ -1,0 +1,162 @@
+"""Colour jitter: in the steps of HSV, or as one matrix in YIQ."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from slipstream_ssl_pipelines.functional import color
+from slipstream_ssl_pipelines.transforms.base import RandomTransform
+from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.ranges import (
+    RangeLike,
+    as_range,
+    factor_range,
+    hue_range,
+)
+
+
+class RandomColorJitterHSV(RandomTransform):
+    """Change brightness, contrast, saturation and hue, in this order.
+
+    The steps are those of torchvision's ``ColorJitter``, which takes them in random order. Also
+    named ``RandomColorJitter``.
+
+    Parameters
+    ----------
+    p : float
+    hue : float or (float, float)
+        Turns, within -0.5 and 0.5: h means (-h, h).
+    saturation, value, contrast : float or (float, float)
+        A strength s means factors in (max(0, 1 - s), 1 + s). ``value`` is brightness.
+    seed, device, inplace
+        See ``RandomTransform``.
+    """
+
+    work: ClassVar[Work] = "planes"
+
+    def __init__(
+        self,
+        p: float = 0.8,
+        hue: RangeLike = 0.0,
+        saturation: RangeLike = 0.0,
+        value: RangeLike = 0.0,
+        contrast: RangeLike = 0.0,
+        *,
+        seed: int | None = None,
+        device: Any = None,
+        inplace: bool = False,
+    ) -> None:
+        super().__init__(p, seed=seed, device=device, inplace=inplace)
+        self.hue = hue_range(hue)
+        self.saturation = factor_range("saturation", saturation)
+        self.value = factor_range("value", value)
+        self.contrast = factor_range("contrast", contrast)
+
+    def sample(self, draws: Draws, height: int, width: int) -> Params:
+        """Draw ``value``, ``contrast``, ``saturation`` (factors) and ``hue`` (turns)."""
+        del height, width
+        return {
+            "value": draws.uniform(*self.value),
+            "contrast": draws.uniform(*self.contrast),
+            "saturation": draws.uniform(*self.saturation),
+            "hue": draws.uniform(*self.hue),
+        }
+
+    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
+        """See ``ImageTransform``."""
+        if self.value != (1, 1):
+            images = color.adjust_brightness(images, params["value"])
+        if self.contrast != (1, 1):
+            images = color.adjust_contrast(images, params["contrast"])
+        if self.saturation != (1, 1):
+            images = color.adjust_saturation(images, params["saturation"])
+        if self.hue != (0, 0):
+            images = color.adjust_hue(images, params["hue"])
+        return images
+
+
+RandomColorJitter = RandomColorJitterHSV
+
+
+class ColorJitter(RandomColorJitterHSV):
+    """``RandomColorJitter`` that is always applied, unless ``p`` is given."""
+
+    def __init__(
+        self,
+        p: float = 1.0,
+        hue: RangeLike = 0.0,
+        saturation: RangeLike = 0.0,
+        value: RangeLike = 0.0,
+        contrast: RangeLike = 0.0,
+        *,
+        seed: int | None = None,
+        device: Any = None,
+        inplace: bool = False,
+    ) -> None:
+        options: dict[str, Any] = {"seed": seed, "device": device, "inplace": inplace}
+        super().__init__(p, hue, saturation, value, contrast, **options)
+
+
+class RandomColorJitterYIQ(RandomTransform):
+    """Change hue, saturation, value, contrast and brightness by one matrix a sample, then clip.
+
+    ``brightness * ((value * M(hue, saturation) x - 0.5) * contrast + 0.5)``, where M turns and
+    scales the chroma of YIQ. Much cheaper than the steps of HSV, and linear.
+
+    Parameters
+    ----------
+    p : float
+    hue : float or (float, float)
+        Degrees: h means (-h, h).
+    saturation, value, brightness, contrast : float or (float, float)
+        A strength s means factors in (max(0, 1 - s), 1 + s).
+    seed, device, inplace
+        See ``RandomTransform``.
+
+    Notes
+    -----
+    Source: NVIDIA DALI's ``color_twist`` and ``hsv``.
+    """
+
+    work: ClassVar[Work] = "planes"
+
+    def __init__(
+        self,
+        p: float = 0.8,
+        hue: RangeLike = 0.0,
+        saturation: RangeLike = 0.0,
+        value: RangeLike = 0.0,
+        brightness: RangeLike = 0.0,
+        contrast: RangeLike = 0.0,
+        *,
+        seed: int | None = None,
+        device: Any = None,
+        inplace: bool = False,
+    ) -> None:
+        super().__init__(p, seed=seed, device=device, inplace=inplace)
+        self.hue = as_range("hue", (-hue, hue) if isinstance(hue, (int, float)) else hue)
+        self.saturation = factor_range("saturation", saturation)
+        self.value = factor_range("value", value)
+        self.brightness = factor_range("brightness", brightness)
+        self.contrast = factor_range("contrast", contrast)
+
+    def sample(self, draws: Draws, height: int, width: int) -> Params:
+        """Draw ``hue`` (degrees) and four factors."""
+        del height, width
+        return {
+            "hue": draws.uniform(*self.hue),
+            "saturation": draws.uniform(*self.saturation),
+            "value": draws.uniform(*self.value),
+            "brightness": draws.uniform(*self.brightness),
+            "contrast": draws.uniform(*self.contrast),
+        }
+
+    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
+        """See ``ImageTransform``."""
+        gain = params["value"] * params["brightness"] * params["contrast"]
+        matrices = color.yiq_matrices(params["hue"], params["saturation"]) * gain.view(-1, 1, 1)
+        bias = 0.5 * params["brightness"] * (1 - params["contrast"])
+        return color.mix_channels(images, matrices, bias.view(-1, 1).expand(-1, 3)).clamp_(0, 1)
