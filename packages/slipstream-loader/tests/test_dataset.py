@@ -250,9 +250,11 @@ def test_lists_and_sources(folder: Path) -> None:
 
 
 def test_unsupported_sources_are_refused() -> None:
-    """A URL is refused with what is supported."""
+    """A URL of another service is refused with what is supported, as are options without use."""
     with pytest.raises(SourceError, match="URLs cannot be opened; supported are"):
-        SlipstreamDataset(remote_dir="s3://bucket/train")
+        SlipstreamDataset(remote_dir="gs://bucket/train")
+    with pytest.raises(SourceError, match="takes no storage_options and no expected_version"):
+        SlipstreamDataset([{"x": 1}], profile="wasabi", expected_version="1")
 
 
 def test_repr_tells_source_and_fields(folder: Path) -> None:

@@ -84,7 +84,7 @@ def test_files_are_not_supported_yet(tmp_path: Path, name: str) -> None:
 
 
 def test_litdata_is_not_supported_yet(tmp_path: Path) -> None:
-    """A LitData directory is refused by name."""
+    """A LitData directory whose index is damaged is refused by name."""
     (tmp_path / "index.json").write_text("{}")
     with pytest.raises(SourceError, match="LitData"):
         open_source(tmp_path)

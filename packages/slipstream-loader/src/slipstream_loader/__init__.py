@@ -12,9 +12,11 @@ __all__ = [
     "Batch",
     "DatasetArgumentError",
     "EmptyDatasetError",
+    "FastLoader",
     "FastStreamingDataLoader",
     "ImageDecodeError",
     "ImageFolderSource",
+    "LitDataSource",
     "LoaderError",
     "LoaderStats",
     "QuasiRandom",
@@ -24,11 +26,13 @@ __all__ = [
     "SampleReadError",
     "SequenceSource",
     "SlipstreamDataset",
+    "SlipstreamLitDataset",
     "SlipstreamLoader",
     "SourceError",
     "StageError",
     "StateError",
     "StreamingDataset",
+    "StreamingReader",
     "compute_normalization_stats",
     "decode_image",
     "list_collate_fn",
@@ -59,16 +63,20 @@ if TYPE_CHECKING:
         StageError,
         StateError,
     )
+    from slipstream_loader.lit_dataset import SlipstreamLitDataset
     from slipstream_loader.loader import SlipstreamLoader
     from slipstream_loader.order import QuasiRandom
     from slipstream_loader.prepare import prepare_cache
     from slipstream_loader.seed_names import (
+        FastLoader,
         FastStreamingDataLoader,
         StreamingDataset,
+        StreamingReader,
     )
     from slipstream_loader.seek_points import write_seek_points
     from slipstream_loader.sources.detect import open_source
     from slipstream_loader.sources.imagefolder import ImageFolderSource
+    from slipstream_loader.sources.litdata import LitDataSource
     from slipstream_loader.sources.sequence import SequenceSource
     from slipstream_loader.telemetry import LoaderStats
 else:
@@ -76,12 +84,15 @@ else:
         "write_baseline": "baseline",
         "write_seek_points": "seek_points",
         "StreamingDataset": "seed_names",
+        "FastLoader": "seed_names",
         "FastStreamingDataLoader": "seed_names",
+        "StreamingReader": "seed_names",
         "Batch": "batches",
         "DatasetArgumentError": "errors",
         "EmptyDatasetError": "errors",
         "ImageDecodeError": "errors",
         "ImageFolderSource": "sources.imagefolder",
+        "LitDataSource": "sources.litdata",
         "LoaderError": "errors",
         "LoaderStats": "telemetry",
         "QuasiRandom": "order",
@@ -91,6 +102,7 @@ else:
         "SampleReadError": "errors",
         "SequenceSource": "sources.sequence",
         "SlipstreamDataset": "dataset",
+        "SlipstreamLitDataset": "lit_dataset",
         "SlipstreamLoader": "loader",
         "SourceError": "errors",
         "StageError": "errors",

@@ -24,6 +24,7 @@ from slipstream_cache.field_types import select_fields
 from slipstream_loader.errors import DatasetArgumentError, ImageDecodeError
 from slipstream_loader.image_files import decode_image, image_tensor
 from slipstream_loader.sources import open_source
+from slipstream_loader.sources.access import AccessOptions
 from slipstream_loader.transcode import decode_stored
 
 __all__ = ["SlipstreamDataset", "decode_image"]
@@ -40,8 +41,9 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
     Parameters
     ----------
     source : str, path, Source, SampleCache or sequence of dicts
-        A folder of images (one folder for each class, or all together), a slipcache directory, or
-        an object; see `slipstream_loader.sources.open_source`.
+        A folder of images (one folder for each class, or all together), a LitData data set or its
+        URL, an archive of images, a slipcache directory, or an object; see
+        `slipstream_loader.sources.open_source`.
     cache_dir : path, optional
         Directory that holds caches, each in a folder ``slipcache-<key>`` of its own. Default:
         ``$SLIPSTREAM_CACHE_DIR``, else ``~/.slipstream``.
@@ -53,9 +55,16 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
         What decoded images are: Pillow images of mode RGB, or else uint8 tensors (3, H, W).
     pipelines : mapping of str to callable or sequence of callables, optional
         Field name -> what is applied to its value in ``dataset[i]``, after decoding.
-    storage_options : StorageOptions, optional
+    storage_options : StorageOptions or mapping, optional
         How the cache stores the samples (``max_size``, ``quality``, ``codec``, ``fields``).
         Default: everything as it is. A source that is a cache was stored before, and takes none.
+        A mapping is another thing: how an object store is reached (``endpoint_url``, ...; see
+        `slipstream_loader.sources.object_store.open_object_store`). For both, open the source
+        yourself, such as ``LitDataSource(url, storage_options={...})``.
+    profile : str, optional
+        Of an object store: a profile of the AWS configuration, or ``"wasabi"``.
+    expected_version : str, optional
+        Of a LitData data set: the version that it should have; another one is an error.
 
     Raises
     ------
@@ -88,24 +97,33 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
         decode_images: bool = False,
         to_pil: bool = True,
         pipelines: Mapping[str, SampleStage | Sequence[SampleStage]] | None = None,
-        storage_options: StorageOptions | None = None,
+        storage_options: StorageOptions | Mapping[str, Any] | None = None,
+        profile: str | None = None,
+        expected_version: str | None = None,
     ) -> None:
+        self._cache_root = (
+            default_cache_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
+        )
+        if isinstance(storage_options, StorageOptions):
+            stored, reached = storage_options, None
+        else:
+            stored, reached = None, storage_options
+        if profile is not None:
+            reached = {**(reached or {}), "profile": profile}
         self.source: Source | SampleCache = open_source(
             _only_source(
                 source=source, local_dir=local_dir, input_dir=input_dir, remote_dir=remote_dir
-            )
+            ),
+            AccessOptions(reached, expected_version, self._cache_root),
         )
-        if isinstance(self.source, SampleCache) and storage_options is not None:
+        if isinstance(self.source, SampleCache) and stored is not None:
             raise DatasetArgumentError(
                 f"{self.source.cache_dir} is a cache, stored with {self.source.manifest.options}; "
                 "storage_options need the source that it was made from"
             )
-        self.storage_options = _options_of(self.source, storage_options)
+        self.storage_options = _options_of(self.source, stored)
         self.decode_images = decode_images
         self.to_pil = to_pil
-        self._cache_root = (
-            default_cache_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
-        )
         self._field_types = select_fields(_fields_of(self.source), self.storage_options.fields)
         self._pipelines = _checked_pipelines(pipelines or {}, self._field_types)
 

@@ -9,6 +9,7 @@ from slipstream_cache import SampleCache, build
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import EmptyDatasetError
 from slipstream_loader.progress import progress_bar
+from slipstream_loader.sources.litdata import LitDataSource
 from slipstream_loader.transcode import transcode
 
 
@@ -59,12 +60,16 @@ def prepare_cache(
                 first = False
             bar.update(done - bar.n)
 
-        return build(
-            source,
-            path,
-            options=dataset.storage_options,
-            transcode=transcode,
-            num_workers=num_workers,
-            progress=progress,
-            executor=executor,
-        )
+        try:
+            return build(
+                source,
+                path,
+                options=dataset.storage_options,
+                transcode=transcode,
+                num_workers=num_workers,
+                progress=progress,
+                executor=executor,
+            )
+        finally:
+            if isinstance(source, LitDataSource):  # its downloads are of no use any more
+                source.close()

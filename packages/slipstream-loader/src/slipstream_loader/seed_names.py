@@ -15,6 +15,7 @@ import torch
 from slipstream_decoders import StageLike
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import DatasetArgumentError
+from slipstream_loader.lit_dataset import SlipstreamLitDataset
 from slipstream_loader.loader import SlipstreamLoader
 
 _logger = logging.getLogger(__name__)
@@ -28,6 +29,10 @@ _WITHOUT_EFFECT = (
     "in_order",
 )
 _told: set[str] = set()
+
+
+StreamingReader = SlipstreamLitDataset
+"""Samples of a LitData data set as they are stored."""
 
 
 class StreamingDataset(SlipstreamDataset):
@@ -131,6 +136,9 @@ class FastStreamingDataLoader(SlipstreamLoader):
             batches_ahead=prefetch_factor or 3,
             **options,
         )
+
+
+FastLoader = FastStreamingDataLoader
 
 
 def _joined(

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from slipstream_cache import SampleCache, Source
 from slipstream_loader.errors import SourceError
+from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
 from slipstream_loader.sources.imagefolder import ImageFolderSource
+from slipstream_loader.sources.litdata import is_litdata, open_litdata
+from slipstream_loader.sources.object_store import is_object_url
 from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.stored_file import is_url
@@ -18,17 +21,20 @@ from slipstream_loader.sources.tar import TarSource, is_archive
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SUPPORTED: Final = (
     "supported are: a folder of images (in one folder for each class, or all together), a "
-    "slipcache directory, a list of dicts, and any slipstream_cache.Source"
+    "LitData data set, a slipcache directory, a list of dicts, and any slipstream_cache.Source"
 )
 
 
-def open_source(source: Any) -> Source | SampleCache:
+def open_source(source: Any, access: AccessOptions = NO_OPTIONS) -> Source | SampleCache:
     """Open whatever holds samples.
 
     Parameters
     ----------
     source : str, path, Source, SampleCache or sequence of dicts
-        A path of a slipcache directory or of a folder of images; or an object.
+        A path of a slipcache directory, of a LitData data set or of a folder of images, the URL of
+        a LitData data set, an archive of images; or an object.
+    access : AccessOptions
+        How it is reached.
 
     Returns
     -------
@@ -41,16 +47,20 @@ def open_source(source: Any) -> Source | SampleCache:
         When it is nothing of this kind, cannot be read, or is not supported.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _open_path(os.fspath(source))
+        return _open_path(os.fspath(source), access)
+    _refuse(access, f"an object of type {type(source).__name__}")
     if isinstance(source, (SampleCache, Source)):
         return source
     return SequenceSource(source)
 
 
-def _open_path(path: str | bytes) -> Source | SampleCache:
+def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache:
     location = os.fsdecode(path)
     if is_archive(location) and (is_url(location) or not _URL.match(location)):
-        return TarSource(location)
+        options, cache_root = access.storage_options, access.cache_root
+        return TarSource(location, storage_options=options, cache_root=cache_root)
+    if is_object_url(location):
+        return open_litdata(location, access)
     if _URL.match(location):
         raise SourceError(f"{location}: URLs cannot be opened; {_SUPPORTED}")
     directory = Path(location).expanduser()
@@ -59,7 +69,15 @@ def _open_path(path: str | bytes) -> Source | SampleCache:
     if not directory.is_dir():
         raise SourceError(f"{directory} does not exist; {_SUPPORTED}")
     if is_prebuilt(directory):
+        _refuse(access, location)
         return open_prebuilt(directory)
-    if (directory / "index.json").is_file():
-        raise SourceError(f"{directory} looks like a LitData data set; {_SUPPORTED}")
+    if is_litdata(directory):
+        return open_litdata(directory, access)
+    _refuse(access, location)
     return ImageFolderSource(directory)
+
+
+def _refuse(access: AccessOptions, what: str) -> None:
+    """Raise if there are options that a source of this kind would ignore."""
+    if access.given:
+        raise SourceError(f"{what} takes no {' and no '.join(access.given)}")

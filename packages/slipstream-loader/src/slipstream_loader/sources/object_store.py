@@ -194,12 +194,16 @@ class ObjectStore:
         partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
         try:
             with partial.open("wb") as file:
-                for block in self._blocks(name, 0, None, etag):
+                for block in self.stream(name, etag=etag):
                     file.write(block)
             partial.replace(path)
         finally:
             with suppress(FileNotFoundError):
                 partial.unlink()
+
+    def stream(self, name: str = "", *, etag: str | None = None) -> Iterator[bytes]:
+        """Yield the bytes of an object in blocks; see `read`."""
+        return self._blocks(name, 0, None, etag)
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""

@@ -1,0 +1,90 @@
+"""Layouts that are not read here: through litdata itself, slower and one sample at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slipstream_cache import Source, default_cache_root
+from slipstream_loader.errors import SourceError
+from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
+from slipstream_loader.sources.litdata.index import UnknownLayoutError
+from slipstream_loader.sources.litdata.source import LitDataSource
+from slipstream_loader.sources.object_store import is_object_url
+from slipstream_loader.sources.sequence import SequenceSource
+
+_logger = logging.getLogger(__name__)
+
+
+def open_litdata(location: str | os.PathLike[str], access: AccessOptions = NO_OPTIONS) -> Source:
+    """Open a LitData data set: by `LitDataSource` if it can, else through litdata.
+
+    Raises
+    ------
+    SourceError
+        Neither can read it.
+    """
+    try:
+        return LitDataSource(
+            location,
+            storage_options=access.storage_options,
+            expected_version=access.expected_version,
+            download_dir=(access.cache_root or default_cache_root()) / "downloads",
+        )
+    except UnknownLayoutError as error:
+        place = os.fspath(location)
+        if access.expected_version is not None:
+            raise SourceError(f"{error}; its version cannot be told") from error
+        samples = _LitDataSamples(place, access.storage_options, error)
+        _logger.warning("%s: read through litdata, which is slower", error)
+        return SequenceSource(samples)
+
+
+class _LitDataSamples:
+    """litdata's data set; it may be read by one thread at a time."""
+
+    def __init__(
+        self, place: str, storage_options: Mapping[str, Any] | None, reason: UnknownLayoutError
+    ) -> None:
+        self._place, self._storage_options, self._reason = place, storage_options, reason
+        self.fingerprint = reason.fingerprint
+        self._open()
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int, /) -> Any:
+        with self._lock:
+            return self._dataset[index]
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._place, self._storage_options, self._reason
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
+
+    def _open(self) -> None:
+        self._lock = threading.Lock()
+        try:
+            import litdata
+        except ImportError as error:
+            raise SourceError(
+                f"{self._reason}, which is not read here; litdata may read it: "
+                "pip install 'visionlab-slipstream-loader[litdata]'"
+            ) from error
+        url = is_object_url(self._place)
+        place = self._place if url else str(Path(self._place).expanduser().absolute())
+        options = {"storage_options": dict(self._storage_options or {})} if url else {}
+        try:
+            self._dataset = litdata.StreamingDataset(place, **options)
+            len(self._dataset)
+        except (LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise SourceError(
+                f"{self._reason}, which is not read here, and litdata cannot open it without more "
+                f"arguments ({error}); open it with litdata, and give it to slipstream as "
+                "SequenceSource(dataset, name='my-data-v1')"
+            ) from error
