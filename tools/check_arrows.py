@@ -24,7 +24,8 @@ ALLOWED = {
     "slipstream_decoders": "PIL cvcuda llvmlite numba numpy nvidia torch",
     "slipstream_loader": (
         "slipstream_cache slipstream_decoders slipstream_s3sync "
-        "PIL boto3 botocore dask datasets distributed fsspec litdata numpy psutil pyarrow rich "
+        "PIL boto3 botocore dask datasets distributed fsspec huggingface_hub litdata numpy psutil "
+        "pyarrow rich "
         "torch tqdm typer zstandard"
     ),
     "slipstream_ssl_pipelines": "slipstream_decoders numpy torch",

@@ -12,7 +12,8 @@ import pytest
 
 from slipstream_cache import FieldSpec, Source, SourceReadError, build
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-from slipstream_loader.sources.imagefolder import IMAGE_EXTENSIONS, ImageFolderSource
+from slipstream_loader.sources.file_names import IMAGE_EXTENSIONS
+from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.transcode import transcode
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs links, and slashes as separators")

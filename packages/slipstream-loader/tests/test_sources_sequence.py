@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from slipstream_cache import FieldSpec, Source
+from slipstream_cache import FieldSpec, Source, StorageOptions
+from slipstream_decoders import DecodeOnly
+from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 from slipstream_loader.sources.sequence import SequenceSource
 
@@ -255,10 +258,99 @@ def test_what_is_no_sequence(samples: Any) -> None:
         SequenceSource(samples)
 
 
-def test_samples_must_be_dicts() -> None:
-    """A tuple as a sample is refused with what to do."""
-    with pytest.raises(SourceError, match=r"samples\[0\] is a tuple; expected a dict"):
-        SequenceSource([(b"", 1)])
+class Pair(NamedTuple):
+    """A sample with names."""
+
+    picture: bytes
+    kind: int
+
+
+@dataclasses.dataclass
+class Record:
+    """Another."""
+
+    picture: bytes
+    kind: int
+
+
+def test_samples_of_other_forms() -> None:
+    """Pairs are image and label; named tuples and dataclasses have names; others are given them."""
+    data = file(photo())
+    expected = {"picture": data, "kind": 3}
+    assert SequenceSource([(photo(), 3)])[0].keys() == {"image", "label"}
+    for sample in (Pair(data, 3), Record(data, 3)):
+        assert SequenceSource([sample])[0] == expected
+    for raw in ((data, 3), [data, 3]):
+        assert SequenceSource([raw], fields=("picture", "kind"))[0] == expected
+    assert SequenceSource([7, 8], fields=["x"])[1] == {"x": 8}
+
+
+def test_samples_of_no_known_form() -> None:
+    """A tuple without names is refused with what to do."""
+    with pytest.raises(SourceError, match=r"samples\[0\] is a tuple of 3 values; expected a dict"):
+        SequenceSource([(b"", 1, 2)])
+    with pytest.raises(SourceError, match=r"samples\[0\] has 2 values for fields"):
+        SequenceSource([(b"", 1)], fields=("a", "b", "c"))
+    with pytest.raises(TypeError, match="lists of names"):
+        SequenceSource([(b"", 1)], fields="ab")
+
+
+@pytest.mark.parametrize("shape", [(9, 7, 3), (9, 7, 4), (9, 7, 1), (9, 7), (3, 9, 7), (1, 9, 7)])
+@pytest.mark.parametrize("convert", [np.asarray, torch.from_numpy])
+def test_arrays_and_tensors_as_images(shape: tuple[int, ...], convert: Any) -> None:
+    """A field that is said to hold images keeps the pixels of its arrays in lossless files."""
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    if convert is torch.from_numpy and len(shape) == 3 and shape[0] == 9:
+        pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    source = SequenceSource([(convert(pixels), 1)], images=["image"])
+    assert source.field_types["image"] == FieldSpec("image")
+    opened = np.asarray(Image.open(io.BytesIO(source[0]["image"])))
+    expected = pixels if pixels.ndim == 2 or pixels.shape[0] == 9 else pixels.transpose(1, 2, 0)
+    assert (opened == expected.reshape(opened.shape)).all()
+
+
+def test_arrays_that_are_no_images() -> None:
+    """Floats, two channels and unknown names are refused by name; other arrays stay arrays."""
+    for array in (np.zeros((4, 4, 3)), np.zeros((5, 5, 2), np.uint8), np.zeros(4, np.uint8)):
+        with pytest.raises(SourceError, match=r"field 'x' of samples\[0\] is .* an image is uint8"):
+            SequenceSource([{"x": array}], images=["x"])
+    with pytest.raises(SourceError, match=r"samples\[0\] has no field 'y'"):
+        SequenceSource([{"x": 1}], images=["y"])
+    kept = SequenceSource([{"x": np.zeros((4, 4, 3), np.uint8)}])
+    assert kept.field_types["x"] == FieldSpec("dense", "|u1", (4, 4, 3))
+
+
+def test_images_in_mappings() -> None:
+    """A mapping that holds images gives fields of its own; others stay JSON."""
+    views = {"left": photo(1), "right": {"bytes": file(photo(2)), "path": None}, "gap": 0.5}
+    source = SequenceSource([{"views": views, "meta": {"a": [1]}}])
+    assert list(source.field_types) == ["views.left", "views.right", "views.gap", "meta"]
+    assert source.field_types["views.left"] == source.field_types["views.right"]
+    assert (source[0]["views.gap"], source[0]["meta"]) == (0.5, {"a": [1]})
+
+
+def test_torchvision_data_sets(tmp_path: Path) -> None:
+    """FakeData and ImageFolder of torchvision: pixels and labels through cache and loader."""
+    import torchvision
+
+    fake = torchvision.datasets.FakeData(6, (3, 20, 30), num_classes=4)
+    options = StorageOptions(codec="rgb")
+    dataset = SlipstreamDataset(fake, name="fake", storage_options=options, cache_dir=tmp_path)
+    loader = SlipstreamLoader(
+        dataset, 6, shuffle=False, verbose=False, pipelines={"image": [DecodeOnly()]}
+    )
+    batch = next(iter(loader))
+    for i in range(6):
+        image, label = fake[i]
+        assert (np.asarray(image) == batch["image"][i]).all()
+        assert label == batch["label"][i]
+    (tmp_path / "photos/a").mkdir(parents=True)
+    (tmp_path / "photos/a/1.jpg").write_bytes(file(photo(3), quality=60))
+    folder = torchvision.datasets.ImageFolder(
+        tmp_path / "photos", loader=lambda path: Image.open(io.BytesIO(Path(path).read_bytes()))
+    )
+    source = SequenceSource(folder, "folder")
+    assert source[0] == {"image": file(photo(3), quality=60), "label": 0}
 
 
 def test_values_without_content_need_a_name() -> None:

@@ -65,6 +65,9 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
         Of an object store: a profile of the AWS configuration, or ``"wasabi"``.
     expected_version : str, optional
         Of a LitData data set: the version that it should have; another one is an error.
+    name : str, optional
+        Names the content of an object that has no fingerprint, such as a map-style data set or a
+        generator; choose another name when the content changes.
 
     Raises
     ------
@@ -100,6 +103,7 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
         storage_options: StorageOptions | Mapping[str, Any] | None = None,
         profile: str | None = None,
         expected_version: str | None = None,
+        name: str | None = None,
     ) -> None:
         self._cache_root = (
             default_cache_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
@@ -115,6 +119,7 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
                 source=source, local_dir=local_dir, input_dir=input_dir, remote_dir=remote_dir
             ),
             AccessOptions(reached, expected_version, self._cache_root),
+            name=name,
         )
         if isinstance(self.source, SampleCache) and stored is not None:
             raise DatasetArgumentError(

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 
 
-def progress_bar(total: int, description: str, *, verbose: bool) -> Any:
+def progress_bar(total: int | None, description: str, *, verbose: bool) -> Any:
     """A bar that counts samples; silent unless ``verbose`` and somebody watches.
 
     Returns

@@ -2,20 +2,40 @@
 
 ::
 
-    open_source(x) ── a path ──┬── a slipcache directory ── prebuilt.py     the cache itself, or
-                               │                                         a LegacySource (format 1)
-      (detect.py)              └── a folder of images ───── imagefolder.py  ImageFolderSource
-                   ── a sequence of dicts ───────────────── sequence.py     SequenceSource
-                                                              ├── content_hash.py  its fingerprint
-                                                              └── pil_files.py     its images
-                   ── a Source or SampleCache ───────────── as it is
+    open_source(x) ── a path or URL ─┬── a slipcache ─────── prebuilt.py      the cache itself,
+                                     │                                       or a LegacySource (v1)
+      (detect.py)                    ├── a folder of images ─ imagefolder.py  ImageFolderSource
+                                     ├── a tar archive ────── tar.py          TarSource
+                                     └── parquet, hf:// ───── parquet.py      TableSource
+                   ── a datasets.Dataset ──────────────────── huggingface.py  HuggingFaceSource
+                   ── anything with len and index ─────────── sequence.py     SequenceSource
+                   ── an iterable or generator ────────────── iterable.py     IterableSource
+                   ── a Source or SampleCache ─────────────── as it is
+
+    files        stored_file.py (local, S3, HTTP by ranges; object_store.py)
+                 forward_file.py (decompression)  block_reader.py (blocks to single samples)
+    archives     tar_headers.py  tar_listing.py  file_listing.py (kept on disk)  file_names.py
+    tables       arrow_rows.py  table_splits.py
+    objects      sample_form.py (values to fields)  pil_files.py  content_hash.py (fingerprint)
 
 Each source implements ``slipstream_cache.Source``.
 """
 
 from slipstream_loader.sources.detect import open_source
+from slipstream_loader.sources.huggingface import HubTables, HuggingFaceSource
 from slipstream_loader.sources.imagefolder import ImageFolderSource
+from slipstream_loader.sources.iterable import IterableSource
+from slipstream_loader.sources.parquet import TableSource
 from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.tar import TarSource
 
-__all__ = ["ImageFolderSource", "SequenceSource", "TarSource", "open_source"]
+__all__ = [
+    "HubTables",
+    "HuggingFaceSource",
+    "ImageFolderSource",
+    "IterableSource",
+    "SequenceSource",
+    "TableSource",
+    "TarSource",
+    "open_source",
+]

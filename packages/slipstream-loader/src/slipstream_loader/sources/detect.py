@@ -10,9 +10,22 @@ from typing import Any, Final
 from slipstream_cache import SampleCache, Source
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
+from slipstream_loader.sources.huggingface import (
+    HubTables,
+    HuggingFaceSource,
+    is_hub_url,
+    is_hugging_face,
+)
 from slipstream_loader.sources.imagefolder import ImageFolderSource
+from slipstream_loader.sources.iterable import IterableSource, is_iterable
 from slipstream_loader.sources.litdata import is_litdata, open_litdata
 from slipstream_loader.sources.object_store import is_object_url
+from slipstream_loader.sources.parquet import (
+    ARROW_EXTENSIONS,
+    LocalTables,
+    TableSource,
+    holds_tables,
+)
 from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.stored_file import is_url
@@ -20,21 +33,28 @@ from slipstream_loader.sources.tar import TarSource, is_archive
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SUPPORTED: Final = (
-    "supported are: a folder of images (in one folder for each class, or all together), a "
-    "LitData data set, a slipcache directory, a list of dicts, and any slipstream_cache.Source"
+    "supported are: a folder of images (in one folder for each class, or all together), a tar "
+    "archive of one (also s3:// and https://), a LitData data set, parquet files (also "
+    "hf://datasets/...), a slipcache directory, a data set object, an iterable, and any "
+    "slipstream_cache.Source"
 )
 
 
-def open_source(source: Any, access: AccessOptions = NO_OPTIONS) -> Source | SampleCache:
+def open_source(
+    source: Any, access: AccessOptions = NO_OPTIONS, *, name: str | None = None
+) -> Source | SampleCache:
     """Open whatever holds samples.
 
     Parameters
     ----------
-    source : str, path, Source, SampleCache or sequence of dicts
-        A path of a slipcache directory, of a LitData data set or of a folder of images, the URL of
-        a LitData data set, an archive of images; or an object.
+    source : str, path, Source, SampleCache or object
+        A path or URL of images, an archive, a LitData data set, tables or a slipcache; a map-style
+        data set, a ``datasets.Dataset``, a list, or an iterable.
     access : AccessOptions
         How it is reached.
+    name : str, optional
+        Names the content of an object that has no fingerprint of its own; choose another name when
+        the content changes.
 
     Returns
     -------
@@ -51,7 +71,11 @@ def open_source(source: Any, access: AccessOptions = NO_OPTIONS) -> Source | Sam
     _refuse(access, f"an object of type {type(source).__name__}")
     if isinstance(source, (SampleCache, Source)):
         return source
-    return SequenceSource(source)
+    if is_hugging_face(source):
+        return HuggingFaceSource(source, name)
+    if is_iterable(source):
+        return IterableSource(source, name, cache_root=access.cache_root)
+    return SequenceSource(source, name)
 
 
 def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache:
@@ -61,9 +85,15 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
         return TarSource(location, storage_options=options, cache_root=cache_root)
     if is_object_url(location):
         return open_litdata(location, access)
+    if is_hub_url(location):
+        _refuse(access, location)
+        return TableSource(HubTables(location))
     if _URL.match(location):
         raise SourceError(f"{location}: URLs cannot be opened; {_SUPPORTED}")
     directory = Path(location).expanduser()
+    if directory.is_file() and directory.suffix.lower() in ARROW_EXTENSIONS:
+        _refuse(access, location)
+        return TableSource(LocalTables(directory, access.cache_root))
     if directory.is_file():
         raise SourceError(f"{directory} is a file; {_SUPPORTED}")
     if not directory.is_dir():
@@ -74,6 +104,8 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_litdata(directory):
         return open_litdata(directory, access)
     _refuse(access, location)
+    if holds_tables(directory):
+        return TableSource(LocalTables(directory, access.cache_root))
     return ImageFolderSource(directory)
 
 

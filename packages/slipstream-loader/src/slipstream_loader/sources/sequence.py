@@ -1,25 +1,23 @@
-"""Samples in memory: a list of dicts, or any data set object that returns dicts."""
+"""Samples in memory, and map-style data sets: whatever has a length and an index."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
-from PIL import Image
-
-from slipstream_cache import FieldSpec, infer_field_types
-from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-from slipstream_loader.image_files import BAD_IMAGE_ERRORS, describe_problem
+from slipstream_cache import FieldSpec
+from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources.content_hash import hash_samples
-from slipstream_loader.sources.pil_files import file_of
+from slipstream_loader.sources.sample_form import SampleForm
 
 _NAMED_RECIPE: Final = "named samples 1"
 
 
 @runtime_checkable
 class Samples(Protocol):
-    """What can be indexed by position: a list, a torch map-style data set, a Hugging Face one."""
+    """What can be indexed by position: a list, a torch map-style data set."""
 
     def __len__(self) -> int: ...
 
@@ -27,7 +25,7 @@ class Samples(Protocol):
 
 
 class SequenceSource:
-    """Dicts in memory, or a data set object whose samples are dicts.
+    """Samples in memory, or a map-style data set such as those of torchvision.
 
     How each field is stored is told from sample 0 (`slipstream_cache.infer_field_types`); every
     sample must have the same fields. Pillow images, and the dicts ``{"bytes": ..., "path": ...}``
@@ -37,39 +35,53 @@ class SequenceSource:
 
     Parameters
     ----------
-    samples : sequence of mappings
-        A list or tuple, or an object with ``len`` and integer indexing from several threads.
+    samples : sequence
+        A list or tuple, or an object with ``len`` and integer indexing. Its samples are dicts,
+        named tuples, dataclasses, or pairs of image and label; see ``SampleForm``.
     name : str, optional
         A name for this content, which takes the place of its fingerprint: choose another one when
         the samples change. Needed for an object that is no list or tuple and has no attribute (or
         method) ``fingerprint`` or ``dataset_hash``.
+    fields : sequence of str, optional
+        Names for the values of samples that are tuples or single values.
+    images : sequence of str
+        Fields whose arrays or tensors are images; others are kept as arrays.
+    is_thread_safe : bool
+        Whether the object may be asked by several threads at a time. Data sets that are made for
+        worker processes often may not, so by default they are asked by one thread after another.
 
     Raises
     ------
     SourceError
-        When the samples cannot be indexed, are no mappings, or have no fingerprint;
+        When the samples cannot be indexed, are of another kind, or have no fingerprint;
         `EmptyDatasetError` when there are none.
     """
 
     kind: Final = "sequence"
 
-    def __init__(self, samples: Samples, name: str | None = None) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        name: str | None = None,
+        *,
+        fields: Sequence[str] | None = None,
+        images: Sequence[str] = (),
+        is_thread_safe: bool = False,
+    ) -> None:
         if not isinstance(samples, Samples) or isinstance(samples, (str, bytes, Mapping)):
             raise SourceError(
-                f"{_described(samples)} is not a sequence of samples; expected a list of dicts, or "
+                f"{described(samples)} is not a sequence of samples; expected a list of dicts, or "
                 "an object with len() and integer indexing"
             )
         self._samples = samples
         self._name = name
+        self._form = SampleForm(fields, images)
+        self._is_thread_safe = is_thread_safe or isinstance(samples, (list, tuple))
+        self._lock = threading.Lock()
         self._fingerprint = _given_fingerprint(samples, name)
         if len(samples) == 0:
-            raise EmptyDatasetError(f"{_described(samples)} has no samples")
-        first = self._sample(0)
-        inferred = infer_field_types(self[0])
-        self._field_types = {
-            field: FieldSpec("image") if _is_image(first[field]) else spec
-            for field, spec in inferred.items()
-        }
+            raise EmptyDatasetError(f"{described(samples)} has no samples")
+        self._field_types = self._form.field_types(self._sample(0), self.describe(0))
 
     @property
     def uri(self) -> str:
@@ -87,16 +99,13 @@ class SequenceSource:
     def __getitem__(self, index: int, /) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
-        return {
-            field: self._file_of(value, field, index) if _is_image(value) else value
-            for field, value in self._sample(index).items()
-        }
+        return self._form.apply(self._sample(index), self.describe(index))
 
     def fingerprint(self) -> str:
         """Hash of the name, of the object's own fingerprint, or else of all values."""
         if self._fingerprint is None:
             self._fingerprint = hash_samples(
-                {field: _without_path(value) for field, value in self._sample(index).items()}
+                self._form.content(self._sample(index), self.describe(index))
                 for index in range(len(self))
             )
         return self._fingerprint
@@ -108,48 +117,17 @@ class SequenceSource:
     def __repr__(self) -> str:
         return f"SequenceSource({self.uri}: {len(self)} samples)"
 
-    def _sample(self, index: int) -> Mapping[str, Any]:
-        sample = self._samples[index]
-        if not isinstance(sample, Mapping):
-            raise SourceError(
-                f"{self.describe(index)} is a {type(sample).__name__}; expected a dict of field "
-                "name to value: wrap the data set so that it returns dicts"
-            )
-        return sample
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
 
-    def _file_of(self, value: Any, field: str, index: int) -> bytes:
-        where = f"field {field!r} of {self.describe(index)}"
-        if isinstance(value, Image.Image):
-            try:
-                return file_of(value)
-            except BAD_IMAGE_ERRORS as error:
-                raise SampleReadError(f"{where}: {describe_problem(error)}") from error
-        data = value["bytes"]
-        if data is None:
-            raise SampleReadError(
-                f"{where} has no bytes, only the path {value['path']!r}, which is not opened; "
-                "embed the files, or let the data set decode its images"
-            )
-        return bytes(data)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
-
-def _is_image(value: Any) -> bool:
-    return isinstance(value, Image.Image) or _is_image_dict(value)
-
-
-def _is_image_dict(value: Any) -> bool:
-    """Tell whether a value is an image as Hugging Face keeps it undecoded."""
-    return (
-        isinstance(value, dict)
-        and value.keys() == {"bytes", "path"}
-        and isinstance(value["bytes"], (bytes, type(None)))
-        and isinstance(value["path"], (str, type(None)))
-    )
-
-
-def _without_path(value: Any) -> Any:
-    """Leave out where an image came from: that is no content."""
-    return value["bytes"] if _is_image_dict(value) else value
+    def _sample(self, index: int) -> Any:
+        if self._is_thread_safe:
+            return self._samples[index]
+        with self._lock:
+            return self._samples[index]
 
 
 def _given_fingerprint(samples: Samples, name: str | None) -> str | None:
@@ -163,11 +141,12 @@ def _given_fingerprint(samples: Samples, name: str | None) -> str | None:
         own = own() if callable(own) else own
     if not isinstance(own, str) or not own:
         raise SourceError(
-            f"{_described(samples)} has no fingerprint, so its cache could not be found again; "
+            f"{described(samples)} has no fingerprint, so its cache could not be found again; "
             "name its content: SequenceSource(samples, name='my-data-v1'), or make it a list"
         )
     return hashlib.sha256(f"{_NAMED_RECIPE}\0{len(samples)}\0{own}".encode()).hexdigest()
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
+    """Name an object for a message."""
     return f"an object of type {type(value).__name__}"

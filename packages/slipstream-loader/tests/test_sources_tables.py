@@ -1,0 +1,250 @@
+"""Parquet and Arrow files, and ``datasets.Dataset`` objects, as sources."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from slipstream_cache import FieldSpec, FieldTypeError, Source, SourceReadError
+from slipstream_loader import SlipstreamDataset, SlipstreamLoader
+from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
+from slipstream_loader.sources import HuggingFaceSource, TableSource, open_source
+from slipstream_loader.sources import parquet as parquet_module
+
+
+def jpeg(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=["ant", "bee"]),
+        "views": {"left": datasets.Image(), "side": datasets.Value("string")},
+        "score": datasets.Value("float32"),
+        "small": datasets.Value("int8"),
+        "flag": datasets.Value("bool"),
+        "name": datasets.Value("string"),
+        "blob": datasets.Value("binary"),
+        "matrix": datasets.Array2D((2, 3), "float32"),
+        "vector": datasets.List(datasets.Value("int16"), length=4),
+        "boxes": datasets.List(datasets.List(datasets.Value("float32"))),
+    }
+)
+
+
+def row(i: int) -> dict[str, Any]:
+    return {
+        "image": {"bytes": jpeg(i), "path": f"{i}.jpg"},
+        "label": i % 2,
+        "views": {"left": {"bytes": jpeg(100 + i), "path": None}, "side": "l"},
+        "score": i / 3,
+        "small": -i,
+        "flag": i % 3 == 0,
+        "name": "" if i == 0 else f"ü {i}",
+        "blob": bytes([i]) * i,
+        "matrix": np.arange(6).reshape(2, 3) + i,
+        "vector": [i, i + 1, 2, 3],
+        "boxes": [[0.5, i]] * (i % 3),
+    }
+
+
+@pytest.fixture(scope="module")
+def dataset() -> datasets.Dataset:
+    """A data set of 30 rows with every kind of column."""
+    return datasets.Dataset.from_list([row(i) for i in range(30)], features=FEATURES)
+
+
+def check(found: Any, order: Any = range(30)) -> None:
+    """All values of all samples, with their dtypes."""
+    for position, i in enumerate(order):
+        value, expected = found[position], row(i)
+        assert value["image"] == expected["image"]["bytes"]
+        assert value["views.left"] == expected["views"]["left"]["bytes"]
+        assert (value["label"], value["views.side"]) == (i % 2, "l")
+        assert value["score"] == np.float32(i / 3)
+        assert (value["small"], value["flag"]) == (-i, i % 3 == 0)
+        assert (value["name"], value["blob"]) == (expected["name"], expected["blob"])
+        assert np.asarray(value["matrix"]).tolist() == expected["matrix"].tolist()
+        assert np.asarray(value["vector"]).tolist() == expected["vector"]
+        assert value["boxes"] == expected["boxes"]
+
+
+KINDS = {
+    "image": FieldSpec("image"),
+    "label": FieldSpec("dense", "<i8"),
+    "views.left": FieldSpec("image"),
+    "views.side": FieldSpec("ragged", content="str"),
+    "score": FieldSpec("dense", "<f4"),
+    "small": FieldSpec("dense", "|i1"),
+    "flag": FieldSpec("dense", "|b1"),
+    "name": FieldSpec("ragged", content="str"),
+    "blob": FieldSpec("ragged", content="bytes"),
+    "matrix": FieldSpec("dense", "<f4", (2, 3)),
+    "vector": FieldSpec("dense", "<i2", (4,)),
+    "boxes": FieldSpec("ragged", content="json"),
+}
+
+
+@pytest.mark.parametrize("form", ["parquet", "small groups", "arrow", "saved"])
+def test_files_give_every_value(
+    dataset: datasets.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """Every value of every column comes back through source, cache and loader."""
+    path = tmp_path / "data"
+    if form == "parquet":
+        path = tmp_path / "data.parquet"
+        dataset.to_parquet(path)
+    elif form == "small groups":  # and read in steps, as large row groups are
+        monkeypatch.setattr(parquet_module, "_BLOCK_BYTES", 0)
+        monkeypatch.setattr(parquet_module, "_BLOCK_ROWS", 4)
+        path.mkdir()
+        for k in range(3):
+            part = dataset.select(range(10 * k, 10 * k + 10))
+            part.to_parquet(path / f"train-0000{k}-of-00003.parquet", batch_size=7)
+    elif form == "arrow":
+        dataset.save_to_disk(path, num_shards=2)
+        path = path / "data-00000-of-00002.arrow"
+    else:
+        dataset.save_to_disk(path, num_shards=2)
+    source = open_source(path)
+    assert isinstance(source, TableSource)
+    assert isinstance(source, Source)
+    assert source.field_types == KINDS
+    assert source.classes == ["ant", "bee"]
+    order = range(15 if form == "arrow" else 30)
+    assert len(source) == len(order)
+    check(source, order)
+    copy = pickle.loads(pickle.dumps(source))
+    check([copy[i] for i in reversed(order)], reversed(order))
+    loader = SlipstreamLoader(
+        SlipstreamDataset(path, cache_dir=tmp_path),
+        30,
+        shuffle=False,
+        verbose=False,
+        drop_last=False,
+    )
+    check(loader.cache, order)
+    assert next(iter(loader))["matrix"].shape == (len(order), 2, 3)
+
+
+def test_dataset_objects_give_every_value(dataset: datasets.Dataset, tmp_path: Path) -> None:
+    """A ``datasets.Dataset``, also one that was shuffled and filtered."""
+    source = open_source(dataset)
+    assert isinstance(source, HuggingFaceSource)
+    assert isinstance(source, Source)
+    assert (source.field_types, source.classes) == (KINDS, ["ant", "bee"])
+    check(source)
+    check(SlipstreamLoader(SlipstreamDataset(dataset, cache_dir=tmp_path), 8, verbose=False).cache)
+    some = dataset.shuffle(seed=3).select([5, 1, 7])
+    order = [next(i for i in range(30) if row(i)["name"] == name) for name in some["name"]]
+    check(open_source(some), order)
+    check(pickle.loads(pickle.dumps(source)))
+
+
+def test_fingerprint_of_dataset_objects(dataset: datasets.Dataset) -> None:
+    """Equal rows agree, however they are held; other rows, orders and slices differ."""
+    again = datasets.Dataset.from_list([row(i) for i in range(30)], features=FEATURES)
+    picked = dataset.select(list(range(29, -1, -1))).select(list(range(29, -1, -1)))
+    base = open_source(dataset).fingerprint()  # type: ignore[union-attr]
+    assert HuggingFaceSource(again).fingerprint() == base
+    assert HuggingFaceSource(picked).fingerprint() == base
+    others = [dataset.select(range(10)), dataset.select(range(10, 20)), dataset.shuffle(seed=1)]
+    prints = [HuggingFaceSource(other).fingerprint() for other in others]
+    assert len({base, *prints}) == 4
+    assert (
+        HuggingFaceSource(dataset, "a").fingerprint()
+        != HuggingFaceSource(dataset, "b").fingerprint()
+    )
+
+
+def table(**columns: Any) -> pa.Table:
+    return pa.table(columns)
+
+
+def test_plain_parquet_columns(tmp_path: Path) -> None:
+    """Bytes that begin like an image are images; dictionaries are their values."""
+    path = tmp_path / "a.parquet"
+    words = pa.array(["x", "y", "x"]).dictionary_encode()
+    pq.write_table(table(jpg=[jpeg(0), jpeg(1), jpeg(2)], cls=[1, 2, 3], word=words), path)
+    source = TableSource(path)
+    assert source.field_types == {
+        "jpg": FieldSpec("image"),
+        "cls": FieldSpec("dense", "<i8"),
+        "word": FieldSpec("ragged", content="str"),
+    }
+    assert source[2] == {"jpg": jpeg(2), "cls": 3, "word": "x"}
+    assert source.describe(2) == f"{path} row 2"
+
+
+def test_missing_and_mixed_values_are_named(tmp_path: Path) -> None:
+    """A value that is missing, and files with other columns, are errors that say where."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(table(x=[1, None, 3]), path)
+    with pytest.raises(FieldTypeError, match=r"field 'x' of sample 1 \(.*a.parquet row 1\)"):
+        SlipstreamLoader(SlipstreamDataset(path, cache_dir=tmp_path), 1, verbose=False)
+    pq.write_table(table(img=[{"bytes": None, "path": "/etc/passwd"}]), path)
+    with pytest.raises(SampleReadError, match="has no bytes, only the path '/etc/passwd'"):
+        TableSource(path)
+    (tmp_path / "d").mkdir()
+    pq.write_table(table(x=[1]), tmp_path / "d/a.parquet")
+    pq.write_table(table(x=["1"]), tmp_path / "d/b.parquet")
+    with pytest.raises(SourceError, match=r"b.parquet has the columns .* \['string'\]"):
+        TableSource(tmp_path / "d")
+
+
+def test_splits_are_not_mixed(tmp_path: Path) -> None:
+    """A folder with files of several splits is refused, with what to do."""
+    pq.write_table(table(x=[1]), tmp_path / "train-00000-of-00001.parquet")
+    pq.write_table(table(x=[2]), tmp_path / "test-00000-of-00001.parquet")
+    with pytest.raises(SourceError, match="several splits, test, train: name a file"):
+        open_source(tmp_path)
+    assert len(TableSource(tmp_path / "test-00000-of-00001.parquet")) == 1
+
+
+def test_no_rows(tmp_path: Path, dataset: datasets.Dataset) -> None:
+    """Files, folders and data sets without rows are told."""
+    pq.write_table(table(x=pa.array([], pa.int64())), tmp_path / "a.parquet")
+    with pytest.raises(EmptyDatasetError, match=r"a.parquet has no rows"):
+        TableSource(tmp_path / "a.parquet")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(EmptyDatasetError, match="no parquet or Arrow files"):
+        TableSource(tmp_path / "nothing")
+    with pytest.raises(EmptyDatasetError, match="no rows"):
+        HuggingFaceSource(dataset.select([]))
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    """Cut-off and overwritten files are errors; sound row groups of a damaged file are read."""
+    path = tmp_path / "a.parquet"
+    samples = [jpeg(i) for i in range(40)]
+    pq.write_table(
+        table(jpg=samples), path, row_group_size=10, compression="none", use_dictionary=False
+    )
+    data = path.read_bytes()
+    for cut in (0, 3, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:cut])
+        with pytest.raises(SourceError, match=r"a.parquet cannot be opened"):
+            TableSource(path)
+    metadata = pq.ParquetFile(io.BytesIO(data)).metadata
+    place = metadata.row_group(2).column(0).data_page_offset
+    path.write_bytes(data[:place] + b"\xff" * 64 + data[place + 64 :])
+    source = TableSource(path)
+    assert source[5] == {"jpg": samples[5]}
+    assert source[35] == {"jpg": samples[35]}
+    with pytest.raises(SampleReadError, match=r"row group 2 cannot be read"):
+        source[25]
+    with pytest.raises(SourceReadError, match=r"10 of 40 samples of .*a.parquet cannot be read"):
+        SlipstreamLoader(SlipstreamDataset(path, cache_dir=tmp_path), 1, verbose=False)
