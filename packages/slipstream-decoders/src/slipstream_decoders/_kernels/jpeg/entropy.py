@@ -1,9 +1,10 @@
 """Huffman decoding of MCUs into blocks; restart intervals.
 
 The bit reader holds up to 64 bits and is refilled without a branch: eight bytes are or-ed in behind
-what is left. That is enough for two lookups, which are up to four coefficients. An end of block is
-a step past the block's end, so the loop has one exit, and what lies there is a coefficient that
-nobody reads.
+what is left. That is enough for five lookups, which are up to ten coefficients. Everything that is
+out of the ordinary is a step past the block's end: its end, a value that a lookup cannot give, bits
+that are no code. So a lookup has one branch, and what lies there is a coefficient that nobody
+reads. Of the number of bits that are left only the low six bits of a word count.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from slipstream_decoders._kernels.jpeg.destuff import destuff
 from slipstream_decoders._kernels.jpeg.idct import write_blocks
 from slipstream_decoders._kernels.jpeg.tables import (
     BAD_STEP,
+    BAD_SYMBOL,
     INCOMPLETE,
-    entry_of,
+    INCOMPLETE_STEP,
     step_of,
 )
 from slipstream_decoders._kernels.jpeg.workspace import (
@@ -25,6 +27,7 @@ from slipstream_decoders._kernels.jpeg.workspace import (
     BLOCKS,
     BYTES,
     DATA_END,
+    DC_LOOKUP_BITS,
     DC_TABLE,
     FIRST_VALUES,
     LIMITS,
@@ -51,8 +54,8 @@ from slipstream_decoders._kernels.jpeg.workspace import (
 from slipstream_decoders._kernels.simd.memory import read_i32, read_u8, write_i32, write_i64
 from slipstream_decoders._kernels.simd.words import read_big_endian, read_i64, write_i16
 
-_FIRST_ONLY = 0xFFFF1F00FF00
 _TO_INDEX = np.uint64(64 - LOOKUP_BITS)
+_TO_DC_INDEX = np.uint64(64 - DC_LOOKUP_BITS)
 _TO_16_BITS = np.uint64(48)
 _DAMAGED = -1
 
@@ -78,10 +81,8 @@ def decode_mcus(base: int, num_blocks: int, skip: int, take: int, lane: int) -> 
         Blocks that wait now, or -1: the data are damaged or end too early.
     """
     start = read_i64(base + POSITION)
-    position = start + 7
     bit = read_i64(base + BIT)
-    bits = read_big_endian(start) << np.uint64(bit)
-    count = 56 - bit
+    bits, count, position = _read_at(start, bit)
     last = read_i64(base + DATA_END) + 7
     for mcu in range(skip + take):
         wanted = mcu >= skip
@@ -89,33 +90,55 @@ def decode_mcus(base: int, num_blocks: int, skip: int, take: int, lane: int) -> 
             return _DAMAGED
         for block in range(num_blocks):
             descriptor = base + MCU + 64 * block
-            table = read_i64(descriptor + DC_TABLE)
             quantiser = read_i64(descriptor + QUANTISER)
-            predictor = read_i64(descriptor + PREDICTOR)
             target = base + BLOCKS + 4 * lane if wanted else base + SPARE
-            bits |= read_big_endian(position) >> np.uint64(count)
-            position += (63 - count) >> 3
-            count |= 56
-            entry = read_i64(table + (np.int64(bits >> _TO_INDEX) << 3))
-            if entry & INCOMPLETE:
-                entry = _complete(table, bits, entry, False)
-                if entry == 0:
+            bits, count, position = _refill(bits, count, position)
+            table = read_i64(descriptor + DC_TABLE)
+            entry = np.int64(read_i32(table + (np.int64(bits >> _TO_DC_INDEX) << 2)))
+            if entry == 0:
+                length, symbol = _find_symbol(table, bits, DC_LOOKUP_BITS + 1)
+                if symbol == BAD_SYMBOL:
                     return _DAMAGED
-            bits <<= np.uint64(entry & 63)
-            count -= entry & 31
-            value = np.int64(read_i32(predictor)) + (entry >> 48)
+                entry = symbol << 8 | length
+            bits <<= np.uint64(entry & 31)
+            predictor = read_i64(descriptor + PREDICTOR)
+            value = np.int64(read_i32(predictor)) + _value(bits, entry >> 8)
+            bits <<= np.uint64(entry >> 8)
+            count -= (entry & 31) + (entry >> 8)
             write_i32(predictor, value)
             write_i16(target, value * np.int64(read_i32(quantiser + 12)))
             table = read_i64(descriptor + AC_TABLE)
             at = np.int64(1)
             while True:
-                bits |= read_big_endian(position) >> np.uint64(count)
-                position += (63 - count) >> 3
-                count |= 56
-                bits, count, at = _symbols(table, quantiser, target, bits, count, at)
-                if at >= 64:
+                bits, count, position = _refill(bits, count, position)
+                bits, count, at, entry = _look_up(table, quantiser, target, bits, count, at)
+                if at < 64:
+                    bits, count, at, entry = _look_up(table, quantiser, target, bits, count, at)
+                if at < 64:
+                    bits, count, at, entry = _look_up(table, quantiser, target, bits, count, at)
+                if at < 64:
+                    bits, count, at, entry = _look_up(table, quantiser, target, bits, count, at)
+                if at < 64:
+                    bits, count, at, entry = _look_up(table, quantiser, target, bits, count, at)
+                if at < 64:
+                    continue
+                if at == 64 or (at >> 6) == 2:
                     break
-                bits, count, at = _symbols(table, quantiser, target, bits, count, at)
+                if entry & INCOMPLETE == 0:
+                    bits, count, position, at = _split(bits, count, position, at, entry)
+                    break
+                length, step, size = (entry >> 32) & 31, (entry >> 40) & 255, (entry >> 48) & 15
+                bits, count, position = _refill(bits, count, position)
+                if length == 0:
+                    length, symbol = _find_symbol(table, bits, LOOKUP_BITS + 1)
+                    size, step = symbol & 15, step_of(symbol)
+                bits <<= np.uint64(length)
+                at += step - INCOMPLETE_STEP
+                place = quantiser + 8 * at
+                value = _value(bits, size) * np.int64(read_i32(place + 4))
+                write_i16(target + np.int64(read_i32(place)), value)
+                bits <<= np.uint64(size)
+                count -= length + size
                 if at >= 64:
                     break
             if at != 64 and (at >> 6) != 2:
@@ -129,53 +152,74 @@ def decode_mcus(base: int, num_blocks: int, skip: int, take: int, lane: int) -> 
                 if lane == 16:
                     write_blocks(base)
                     lane = np.int64(0)
-    used = (position - start) * 8 - count
+    used = (position - start) * 8 - (count & 63)
     write_i64(base + POSITION, start + (used >> 3))
     write_i64(base + BIT, used & 7)
     return lane if start + ((used + 7) >> 3) <= read_i64(base + DATA_END) else _DAMAGED
 
 
 @kernel
-def _symbols(
+def _read_at(address: int, bit: int) -> tuple[int, int, int]:
+    """(bits, count, position) of a reader whose next bit is this one of the byte at ``address``."""
+    return read_big_endian(address) << np.uint64(bit), 56 - bit, address + 7
+
+
+@kernel
+def _refill(bits: int, count: int, position: int) -> tuple[int, int, int]:
+    """The same with at least 56 bits."""
+    count &= 63
+    bits |= read_big_endian(position) >> np.uint64(count)
+    return bits, count | 56, position + ((63 - count) >> 3)
+
+
+@kernel
+def _split(bits: int, count: int, position: int, at: int, entry: int) -> tuple[int, int, int, int]:
+    """Give back the second symbol of a lookup whose first one has filled the block.
+
+    (bits, count, position, at) after. Anything else is damage: an ``at`` of no sound block.
+    """
+    if at - ((entry >> 16) & 255) + ((entry >> 8) & 255) != 64:
+        return bits, count, position, np.int64(BAD_STEP)
+    end = 8 * position - (count & 63) - (entry & 63) + ((entry >> 24) & 31)
+    bits, count, position = _read_at(end >> 3, end & 7)
+    return bits, count, position, np.int64(64)
+
+
+@kernel
+def _look_up(
     table: int, quantiser: int, target: int, bits: int, count: int, at: int
-) -> tuple[int, int, int]:
-    """One lookup: one or two coefficients to the block at ``target``; (bits, count, at) after."""
+) -> tuple[int, int, int, int]:
+    """One or two coefficients to the block at ``target``; (bits, count, at, entry) after."""
     entry = read_i64(table + (np.int64(bits >> _TO_INDEX) << 3))
-    if entry & INCOMPLETE:
-        entry = _complete(table, bits, entry, True)
-    at += (entry >> 8) & 255
-    if at == 64:  # the block is full: the second symbol is the next block's
-        entry = (entry & _FIRST_ONLY) | ((entry >> 24) & 31) | (entry >> 32) << 48
     bits <<= np.uint64(entry & 63)
-    count -= entry & 31
-    place = quantiser + 8 * at
+    count -= entry
+    place = quantiser + 8 * (at + ((entry >> 8) & 255))
     write_i16(target + np.int64(read_i32(place)), (entry >> 32) * np.int64(read_i32(place + 4)))
     at += (entry >> 16) & 255
     place = quantiser + 8 * at
     write_i16(target + np.int64(read_i32(place)), (entry >> 48) * np.int64(read_i32(place + 4)))
-    return bits, count, at
+    return bits, count, at, entry
 
 
 @kernel
-def _complete(table: int, bits: int, entry: int, is_ac: bool) -> int:
-    """A complete entry from an incomplete one; a bad code is 0 in DC and ``BAD_STEP`` in AC."""
-    length, size, step = entry & 63, (entry >> 16) & 15, (entry >> 8) & 255
-    if length == 0:
-        code = np.int64(bits >> _TO_16_BITS)
-        length = np.int64(LOOKUP_BITS + 1)
-        while code >= np.int64(read_i32(table + LIMITS + 4 * length)):
-            length += 1
-        if length > 16:
-            return entry_of(1, BAD_STEP, 0) if is_ac else np.int64(0)
-        number = (code >> (16 - length)) + np.int64(read_i32(table + FIRST_VALUES + 4 * length))
-        symbol = np.int64(read_u8(table + VALUES + (number & 255)))
-        size, step = symbol & 15, step_of(symbol, is_ac)
-    if size == 0:
-        return entry_of(length, step, 0)
-    value = np.int64((bits << np.uint64(length)) >> np.uint64(64 - size))
-    if value < 1 << (size - 1):
-        value += 1 - (1 << size)
-    return entry_of(length + size, step, value)
+def _find_symbol(table: int, bits: int, length: int) -> tuple[int, int]:
+    """(length, symbol) of a code that has at least ``length`` bits."""
+    code = np.int64(bits >> _TO_16_BITS)
+    while code >= np.int64(read_i32(table + LIMITS + 4 * length)):
+        length += 1
+    if length > 16:
+        return np.int64(1), np.int64(BAD_SYMBOL)
+    number = (code >> (16 - length)) + np.int64(read_i32(table + FIRST_VALUES + 4 * length))
+    return length, np.int64(read_u8(table + VALUES + (number & 255)))
+
+
+@kernel
+def _value(bits: int, size: int) -> int:
+    """The number that the next ``size`` bits stand for, 0 to 15 of them."""
+    value = np.int64((bits >> np.uint64(1)) >> np.uint64(63 - size))
+    is_negative = ~(np.int64(bits) >> 63)
+    number: int = value + (is_negative & (1 - (1 << size)))
+    return number
 
 
 @kernel

@@ -13,7 +13,14 @@ from llvmlite import ir
 from numba.core import types
 
 from slipstream_decoders._jit import kernel
-from slipstream_decoders._kernels.jpeg.workspace import BLOCKS, PAIRS, ROWS, STEPS, TARGETS
+from slipstream_decoders._kernels.jpeg.workspace import (
+    ADDRESSES,
+    BLOCKS,
+    PAIRS,
+    ROWS,
+    STEPS,
+    TARGETS,
+)
 from slipstream_decoders._kernels.simd.pairs import pack_bytes, pair_products
 from slipstream_decoders._kernels.simd.vectors import (
     I16,
@@ -74,7 +81,16 @@ def _columns(builder: Builder, first: Value, second: Value, target: Value) -> No
         store(builder, builder.select(is_high, high, low), target, 64 * len(PAIRS) * row)
 
 
-def _row(builder: Builder, source: Value, targets: Value, steps: Value) -> None:
+def _addresses(builder: Builder, targets: Value, steps: Value, addresses: Value) -> None:
+    kind = ir.VectorType(I64, 8)
+    for half in (0, 64):
+        address, step = load(builder, kind, targets, half), load(builder, kind, steps, half)
+        for row in range(8):
+            store(builder, address, addresses, 128 * row + half)
+            address = builder.add(address, step)
+
+
+def _row(builder: Builder, source: Value, addresses: Value) -> None:
     centre = (1 << (_SECOND_SHIFT - 1)) + (128 << _SECOND_SHIFT)
     shift = same(I32, _SECOND_SHIFT)
     outputs = [builder.ashr(v, shift) for v in _one_dimension(builder, source, centre)]
@@ -84,12 +100,8 @@ def _row(builder: Builder, source: Value, targets: Value, steps: Value) -> None:
         words = [lane + LANES * part for lane in lanes for part in range(2)]
         eight = builder.bitcast(shuffle(builder, left, right, words), ir.VectorType(I64, 8))
         for i, lane in enumerate(lanes):
-            target = load(builder, I64, targets, 8 * lane)
+            target = load(builder, I64, addresses, 8 * lane)
             store(builder, builder.extract_element(eight, ir.Constant(I32, i)), target)
-    for offset in (0, 64):
-        kind = ir.VectorType(I64, 8)
-        here, step = load(builder, kind, targets, offset), load(builder, kind, steps, offset)
-        store(builder, builder.add(here, step), targets, offset)
 
 
 def _four_pixels(builder: Builder, columns: Sequence[Value]) -> Value:
@@ -109,10 +121,16 @@ _transform_columns: Callable[[int, int, int], None] = define(
 )
 """(column, column that makes a pair with it, that pair in ``ROWS``): the first pass."""
 
-_transform_row: Callable[[int, int, int], None] = define(
-    "transform_row", types.void, [types.int64] * 3, _row
+_find_addresses: Callable[[int, int, int], None] = define(
+    "find_addresses", types.void, [types.int64] * 3, _addresses
 )
-"""(row of ``ROWS``, ``TARGETS``, ``STEPS``): 8 pixels of each block to its target."""
+"""(``TARGETS``, ``STEPS``, ``ADDRESSES``): long before they are used, since a load must wait for a
+wider store that has just been made."""
+
+_transform_row: Callable[[int, int], None] = define(
+    "transform_row", types.void, [types.int64] * 2, _row
+)
+"""(row of ``ROWS``, row of ``ADDRESSES``): 8 pixels of each block to where they belong."""
 
 _clear_kilobyte: Callable[[int], None] = define("clear_kilobyte", types.void, [types.int64], _clear)
 
@@ -120,11 +138,12 @@ _clear_kilobyte: Callable[[int], None] = define("clear_kilobyte", types.void, [t
 @kernel
 def write_blocks(base: int) -> None:
     """Transform the 16 blocks of a workspace, write each to its target, and clear them."""
+    _find_addresses(base + TARGETS, base + STEPS, base + ADDRESSES)
     for pair in range(4):
         first, second = PAIRS[pair]
         column = base + BLOCKS
         _transform_columns(column + 256 * first, column + 256 * second, base + ROWS + 64 * pair)
     for row in range(8):
-        _transform_row(base + ROWS + 256 * row, base + TARGETS, base + STEPS)
+        _transform_row(base + ROWS + 256 * row, base + ADDRESSES + 128 * row)
     _clear_kilobyte(base + BLOCKS)
     _clear_kilobyte(base + BLOCKS + 1024)

@@ -1,19 +1,23 @@
 """Huffman tables that give one or two coefficients a lookup, and dequantisation tables.
 
-A Huffman table has an int64 entry for each value of the next ``LOOKUP_BITS`` bits:
+All tables of an image together should leave room in the first-level cache. A table for DC has an
+int32 entry for each value of the next ``DC_LOOKUP_BITS`` bits: the length of the code, and from bit
+8 on the number of bits of the value; 0 if the code is longer. A table for AC has an int64 entry for
+each value of the next ``LOOKUP_BITS`` bits:
 
 | bits | |
 |---|---|
-| 0-5 | bits to consume |
+| 0-5 | bits to consume, at most ``LOOKUP_BITS`` |
 | 6 | incomplete: the symbol and its value do not fit, see ``entropy`` |
 | 8-15 | how far the first symbol moves in the block: run + 1, ``END_STEP`` for an end of block |
-| 16-23 | how far the second one moves, 0 if there is none |
+| 16-23 | how far both symbols move; without a second one the same again |
 | 24-28 | bits of the first symbol alone |
 | 32-47 | first value |
 | 48-63 | second value; without a second symbol the first value again |
 
-An incomplete entry has the length of the code in bits 0-5, 0 if that is longer than
-``LOOKUP_BITS``; the step; and in bits 16-19 the number of bits of the value.
+An incomplete entry consumes nothing and moves past the block's end, by ``INCOMPLETE_STEP``. It has
+the length of the code in bits 32-36, 0 if that is longer than ``LOOKUP_BITS``; the step in bits
+40-47; and in bits 48-51 the number of bits of the value.
 
 Many images share their tables, and many do not: each thread keeps the last few.
 """
@@ -40,6 +44,7 @@ from slipstream_decoders._kernels.jpeg.workspace import (
     AC_TABLE,
     COMPONENT_TABLES,
     CORRUPT,
+    DC_LOOKUP_BITS,
     DC_TABLE,
     FIRST_VALUES,
     GROUP_BYTES,
@@ -70,12 +75,16 @@ END_STEP: Final = 128
 """Step of an end of block: positions 129 .. 191 are reached by nothing else."""
 BAD_STEP: Final = 192
 """Step of bits that are no code: the position is 192 or more."""
+BAD_SYMBOL: Final = 256
+"""What such bits stand for."""
 INCOMPLETE: Final = 64
+INCOMPLETE_STEP: Final = 64
 
 _ENTRIES: Final = 1 << LOOKUP_BITS
 _MAX_AC_BITS: Final = 10  # of a value in an image of 8 bits; the bit reader relies on it
 _MAX_DC_BITS: Final = 15
 _FIRST_ONLY: Final = 0xFFFF1F00FF00  # first value, its bits and its step
+_NOT_FOUND: Final = INCOMPLETE | INCOMPLETE_STEP << 8 | INCOMPLETE_STEP << 16
 
 # fmt: off
 _ZIGZAG = np.array([
@@ -94,15 +103,15 @@ _OFFSETS = 256 * (_ZIGZAG % 8) + 64 * (_PLACES[_ZIGZAG // 8] // 2) + 2 * (_PLACE
 @kernel
 def entry_of(bits: int, step: int, value: int) -> int:
     """A complete entry of one symbol."""
-    low = bits | step << 8 | bits << 24
+    low = bits | step << 8 | step << 16 | bits << 24
     return low | (value & 0xFFFF) << 32 | value << 48
 
 
 @kernel
-def step_of(symbol: int, is_ac: bool) -> int:
-    """How far a symbol moves: in AC its high bits are a run, and 0xF0 is a run with no value."""
-    if not is_ac:
-        return 1
+def step_of(symbol: int) -> int:
+    """How far an AC symbol moves: its high bits are a run, and 0xF0 is a run with no value."""
+    if symbol == BAD_SYMBOL:
+        return BAD_STEP
     if symbol & 15 == 0 and symbol != 0xF0:
         return END_STEP
     return (symbol >> 4) + 1
@@ -219,8 +228,8 @@ def build_table(definition: int, num_symbols: int, table: int, is_ac: bool) -> i
         ``CORRUPT`` if there are more codes than bits allow, or symbols that cannot be;
         ``UNSUPPORTED`` if a symbol is not one of an image of 8 bits.
     """
-    for i in range(_ENTRIES):
-        write_i64(table + 8 * i, INCOMPLETE)
+    for i in range(_ENTRIES if is_ac else 1 << (DC_LOOKUP_BITS - 1)):
+        write_i64(table + 8 * i, _NOT_FOUND if is_ac else 0)
     code, number = np.int64(0), np.int64(0)
     write_i32(table + LIMITS, 0)
     for length in range(1, 17):
@@ -232,9 +241,13 @@ def build_table(definition: int, num_symbols: int, table: int, is_ac: bool) -> i
             if is_ac and symbol & 15 > _MAX_AC_BITS:
                 return UNSUPPORTED
             write_u8(table + VALUES + number, symbol)
-            if length <= LOOKUP_BITS:
+            if is_ac and length <= LOOKUP_BITS:
                 first = table + 8 * (code << (LOOKUP_BITS - length))
-                _fill_entries(first, length, symbol & 15, step_of(symbol, is_ac))
+                _fill_entries(first, length, symbol & 15, step_of(symbol))
+            if not is_ac and length <= DC_LOOKUP_BITS:
+                for i in range(1 << (DC_LOOKUP_BITS - length)):
+                    number_of_bits = (code << (DC_LOOKUP_BITS - length)) + i
+                    write_i32(table + 4 * number_of_bits, symbol << 8 | length)
             code += 1
             number += 1
             if code >= 1 << length:  # a code of all ones is not allowed either
@@ -253,7 +266,7 @@ def _fill_entries(first: int, length: int, size: int, step: int) -> None:
     spare = LOOKUP_BITS - length
     if size > spare:
         for i in range(1 << spare):
-            write_i64(first + 8 * i, size << 16 | step << 8 | INCOMPLETE | length)
+            write_i64(first + 8 * i, size << 48 | step << 40 | length << 32 | _NOT_FOUND)
         return
     each = 1 << (spare - size)
     for bits in range(1 << size):
@@ -275,17 +288,20 @@ def _add_second_symbols(table: int) -> None:
     i = np.int64(0)
     while i < _ENTRIES:
         entry = singles[i]
-        length = entry & 63
+        is_complete = entry & INCOMPLETE == 0
+        length = entry & 63 if is_complete else (entry >> 32) & 31
         if length == 0:
             i += 1
             continue
         span = np.int64(1) << (LOOKUP_BITS - length)
-        if entry & INCOMPLETE == 0 and (entry >> 8) & 255 != END_STEP:
+        step = (entry >> 8) & 255
+        if is_complete and step != END_STEP:
             first = entry & _FIRST_ONLY
             for j in range(span):
                 second = singles[j << length]
                 bits = length + (second & 63)
-                joined = first | bits | ((second >> 8) & 255) << 16 | (second >> 32) << 48
+                both = step + ((second >> 8) & 255)
+                joined = first | bits | both << 16 | (second >> 32) << 48
                 fits = (second & INCOMPLETE == 0) & (bits <= LOOKUP_BITS)
                 write_i64(table + 8 * (i + j), joined if fits else entry)
         i += span

@@ -27,7 +27,7 @@ PAIRS: Final = ((0, 4), (2, 6), (7, 1), (3, 5))
 """Rows, and columns, that meet in the sums of the inverse DCT."""
 
 TARGETS: Final = 0
-"""int64 a lane: address of the block's next row in its plane."""
+"""int64 a lane: address of the block's first row in its plane."""
 STEPS: Final = 128
 """int64 a lane: bytes from one row to the next."""
 BLOCKS: Final = 256
@@ -36,7 +36,9 @@ SPARE: Final = BLOCKS + BLOCK_BYTES
 """Coefficients, and pixels, that nobody wants."""
 ROWS: Final = SPARE + BLOCK_BYTES
 """int16 ``[row][pair of columns][lane][2]``: blocks after the first pass of the IDCT."""
-MCU: Final = ROWS + 32 * 64
+ADDRESSES: Final = ROWS + 32 * 64
+"""int64 ``[row][lane]``: where each row of a block goes."""
+MCU: Final = ADDRESSES + 8 * 128
 """A descriptor for each block of an MCU: 8 int64 each."""
 PREDICTORS: Final = MCU + 64 * MAX_BLOCKS
 """int32 a component, 64 bytes apart."""
@@ -89,6 +91,7 @@ QUANTISER_BYTES: Final = 8 * QUANTISER_ENTRIES
 TABLES: Final = QUANTISERS + 4 * QUANTISER_BYTES
 """Huffman tables of recent images, see ``tables``."""
 LOOKUP_BITS: Final = 11
+DC_LOOKUP_BITS: Final = 9
 LIMITS: Final = 8 << LOOKUP_BITS
 """In a table, int32 a code length 0..17: the first 16 bits that are no code of it or shorter."""
 FIRST_VALUES: Final = LIMITS + 4 * 18
