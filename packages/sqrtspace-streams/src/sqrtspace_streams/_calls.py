@@ -36,6 +36,7 @@ class StageCall:
     def __init__(self, stage: Stage, arguments: dict[str, Any], block_rows: int, seed: int) -> None:
         self.stage, self.arguments = stage, arguments
         self._block_rows, self._seed = block_rows, seed
+        self._wants_rng = stage.wants_rng
 
     def rows(self, inputs: Sequence[Rows], lo: int, hi: int, limit: int) -> Array:
         """The output for windows ``[lo, hi)``, in C order.
@@ -66,7 +67,7 @@ class StageCall:
         for start in range(lo - lo % size, hi, size):
             part = (max(lo, start), min(hi, start + size))
             arrays = self._arrays(inputs, (start, start + size), part, limit)
-            arrays = [np.ascontiguousarray(array) for array in arrays]
+            arrays = [_contiguous(array) for array in arrays]
             block = self._call(arrays, start, start + size)
             if result is None and part == (lo, hi):
                 return np.ascontiguousarray(block[lo - start : hi - start])
@@ -96,20 +97,9 @@ class StageCall:
     ) -> list[Array]:
         """A block of each input, with context; read-only."""
         left, right = self.stage.context
-        arrays = []
-        for rows in inputs:
-            block = padded(
-                rows,
-                (wanted[0] - left, wanted[1] + right),
-                (usable[0] - left, usable[1] + right),
-                limit,
-                self.stage.pad,
-            )
-            if block.flags.writeable:
-                block = block.view()
-                block.flags.writeable = False
-            arrays.append(block)
-        return arrays
+        lo, hi = wanted[0] - left, wanted[1] + right
+        reach = (usable[0] - left, usable[1] + right)
+        return [padded(rows, (lo, hi), reach, limit, self.stage.pad) for rows in inputs]
 
     def _call(self, arrays: Sequence[Array], lo: int, hi: int) -> Array:
         """Call with a block and check what comes back."""
@@ -124,7 +114,7 @@ class StageCall:
 
     def _invoke(self, arrays: Sequence[Array], lo: int, hi: int) -> Any:
         arguments = self.arguments
-        if self.stage.wants_rng:
+        if self._wants_rng:
             arguments = arguments | {"rng": window_rng(self._seed, self.stage.name, lo)}
         try:
             return self.stage.function(*arrays, **arguments)
@@ -154,10 +144,10 @@ class StageCall:
         if not stage.check or not stage.vectorized or stage.context != (0, 0) or stage.wants_rng:
             return
         first = max(hi - 2, lo)
-        again = self._call([x.part(first, hi) for x in _read_only(inputs)], first, hi)
+        again = self._call([x.part(first, hi) for x in inputs], first, hi)
         if _agree(output[first - lo :], again, exactly=stage.batch_invariant):
             return
-        whole = [x.part(lo, hi) for x in _read_only(inputs)]
+        whole = [x.part(lo, hi) for x in inputs]
         if not _agree(self._call(whole, lo, hi), self._call(whole, lo, hi), exactly=True):
             raise ImpureStageError(
                 stage.name, lo, hi, "two calls with the same windows gave different results"
@@ -180,11 +170,13 @@ def window_rng(seed: int, stage: str, t: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-def _read_only(inputs: Sequence[Rows]) -> list[Rows]:
-    views = [Rows(rows.lo, rows.array.view()) for rows in inputs]
-    for rows in views:
-        rows.array.flags.writeable = False
-    return views
+def _contiguous(array: Array) -> Array:
+    """The array in C order, read-only."""
+    if array.flags.c_contiguous:
+        return array
+    array = np.ascontiguousarray(array)
+    array.setflags(write=False)
+    return array
 
 
 def _agree(a: Array, b: Array, *, exactly: bool) -> bool:

@@ -28,6 +28,14 @@ class Demand:
     """Of each kernel that advances, the windows that it steps over."""
     found: dict[str, Rows] = field(default_factory=dict)
 
+    def counted_from(self, base: int) -> Demand:
+        """The same, with windows counted from ``base``."""
+        rows, steps = (
+            {name: (lo - base, hi - base) for name, (lo, hi) in ranges.items()}
+            for ranges in (self.rows, self.steps)
+        )
+        return Demand(rows, steps, self.found)
+
     def computes(self, stage: Stage) -> bool:
         """Whether the stage runs."""
         return stage.name in (self.steps if stage.kernel else self.rows)

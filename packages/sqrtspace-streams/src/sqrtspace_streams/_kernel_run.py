@@ -142,9 +142,7 @@ class KernelRun:
     def _step(self, inputs: Sequence[Rows], t0: int, t1: int) -> Array:
         blocks = []
         for rows in inputs:
-            block = rows.part(t0, t1)
-            block.flags.writeable = False
-            blocks.append(block)
+            blocks.append(rows.part(t0, t1))
         x = blocks[0] if len(blocks) == 1 else tuple(blocks)
         try:
             output = self.kernel.step(x, self._state, **self._arguments)

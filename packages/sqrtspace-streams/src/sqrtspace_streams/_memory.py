@@ -40,6 +40,11 @@ class RowCache:
         self._lru, self._stages, self._digests, self._rings = lru, stages, digests, rings
         self._held: dict[str, Rows] | None = {} if holds else None
 
+    @property
+    def is_useful(self) -> bool:
+        """Whether there is a stage whose rows may be found."""
+        return bool(self._stages)
+
     def find(self, stage: Stage, wanted: Range) -> Rows | None:
         """Rows of a stage that cover a range, before anything is computed."""
         if stage.name not in self._stages:

@@ -13,9 +13,10 @@ from sqrtspace_streams._hardware import llc_bytes, machine
 from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._params import resolve, signatures
 from sqrtspace_streams._rows import Array
-from sqrtspace_streams._sweep import Counts, Sweep
+from sqrtspace_streams._sweep import Sweep
 from sqrtspace_streams.autotune import Probe, probe_size
 from sqrtspace_streams.config import Settings
+from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.errors import StreamsError
 from sqrtspace_streams.plan import CACHE_SHARE, Plan, Planner
 from sqrtspace_streams.sources import ArraySource, Source

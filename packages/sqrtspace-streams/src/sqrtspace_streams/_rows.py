@@ -14,9 +14,9 @@ Array = NDArray[Any]
 Range = tuple[int, int]  # half-open, of windows
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Rows:
-    """``array[i]`` belongs to window ``lo + i``."""
+    """``array[i]`` belongs to window ``lo + i``; not to be written to."""
 
     lo: int
     array: Array
@@ -27,18 +27,20 @@ class Rows:
         return self.lo + len(self.array)
 
     def part(self, lo: int, hi: int) -> Array:
-        """A view of windows ``[lo, hi)``."""
+        """Windows ``[lo, hi)``, without a copy."""
+        if lo == self.lo and hi - lo == len(self.array):
+            return self.array
         return self.array[lo - self.lo : hi - self.lo]
 
 
 def windows_of(samples: Array, num_windows: int, window: int, hop: int) -> Array:
     """Overlapping windows of samples: a read-only view of shape (num_windows, window, ...)."""
-    if samples.ndim == 1 and not samples.dtype.hasobject and samples.dtype.names is None:
-        step = samples.strides[0]  # several times faster than sliding_window_view
-        view: Array = np.lib.stride_tricks.as_strided(
-            samples, (num_windows, window), (hop * step, step), writeable=False
-        )
-        return view
+    if samples.flags.c_contiguous and not samples.dtype.hasobject:
+        step, shape = samples.strides[0], (num_windows, window, *samples.shape[1:])
+        strides = (hop * step, *samples.strides)  # ten times faster than sliding_window_view
+        array: Array = np.ndarray(shape, samples.dtype, samples, 0, strides)
+        array.setflags(write=False)
+        return array
     view = np.lib.stride_tricks.sliding_window_view(samples, window, axis=0)[::hop][:num_windows]
     return np.moveaxis(view, -1, 1)
 
@@ -57,4 +59,5 @@ def padded(rows: Rows, wanted: Range, usable: Range, limit: int, pad: Pad) -> Ar
     block = rows.array[inside - rows.lo]
     if pad == "zero":
         block[inside != index] = np.zeros((), block.dtype)
+    block.setflags(write=False)
     return block

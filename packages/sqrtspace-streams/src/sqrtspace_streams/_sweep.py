@@ -10,92 +10,27 @@ from __future__ import annotations
 import contextvars
 import time
 import tracemalloc
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from functools import partial
+from typing import TypeVar
 
 from sqrtspace_streams._calls import StageCall
-from sqrtspace_streams._demand import Demand, demand, nothing_found
+from sqrtspace_streams._demand import demand, nothing_found
 from sqrtspace_streams._graph import CompiledGraph
 from sqrtspace_streams._kernel_run import KernelHistory, KernelRun
 from sqrtspace_streams._memory import RowCache
 from sqrtspace_streams._params import Parameters
-from sqrtspace_streams._rows import Array, Range, Rows, windows_of
+from sqrtspace_streams._rows import Array, Range, Rows
 from sqrtspace_streams._stage import INPUT, Stage
+from sqrtspace_streams._steps import Step, StepPlanner
 from sqrtspace_streams.config import Settings
-from sqrtspace_streams.errors import WindowExpiredError
+from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.sources.base import Source
 
-_NO_LIMIT = 1 << 61
-
-
-@dataclass
-class Counts:
-    """What an evaluation did."""
-
-    rows: Counter[str] = field(default_factory=Counter)
-    """Windows that each stage computed."""
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Processor time that each stage took on the threads that ran it."""
-    needed: Counter[str] = field(default_factory=Counter)
-    """Windows of each stage that the answer is made of."""
-    found: Counter[str] = field(default_factory=Counter)
-    """Windows of each stage that came from a cache."""
-    row_bytes: dict[str, int] = field(default_factory=dict)
-    """Bytes of a row of each stage."""
-    work_bytes: Counter[str] = field(default_factory=Counter)
-    """The most memory that a call of each stage took besides its output, where it was measured."""
-
-    def add(self, other: Counts) -> None:
-        """Add what another step did."""
-        self.rows.update(other.rows)
-        self.needed.update(other.needed)
-        self.found.update(other.found)
-        self.row_bytes.update(other.row_bytes)
-        for name, seconds in other.seconds.items():
-            self.seconds[name] += seconds
-        for name, size in other.work_bytes.items():
-            self.work_bytes[name] = max(size, self.work_bytes[name])
-
-    def copy(self) -> Counts:
-        """A snapshot."""
-        copy = Counts()
-        copy.add(self)
-        return copy
-
-    def since(self, before: Counts) -> Counts:
-        """Rows and seconds since a snapshot was taken."""
-        later = Counts(self.rows - before.rows, row_bytes=dict(self.row_bytes))
-        for name, seconds in self.seconds.items():
-            later.seconds[name] = seconds - before.seconds[name]
-        return later
-
-    def recompute_ratio(self) -> float:
-        """Time spent on windows beyond the needed ones, as a share of the rest.
-
-        Source: the ratio of executed to unique nodes of a checkpointed sweep, weighted by cost.
-        """
-        spent = needed = 0.0
-        for name, count in self.rows.items():
-            spent += self.seconds[name]
-            needed += self.seconds[name] * min(1.0, self.needed[name] / count)
-        return spent / needed - 1.0 if needed else 0.0
-
-
-@dataclass
-class Step:
-    """One tile on its way through the phases."""
-
-    emit: Range | None
-    demand: Demand
-    keep: Demand
-    limit: int
-    live: dict[str, Rows]
-    uses: Counter[str]
-    counts: Counts = field(default_factory=Counts)
+T = TypeVar("T")
 
 
 class Sweep:
@@ -129,29 +64,32 @@ class Sweep:
     ) -> None:
         self.compiled, self.source, self.settings = compiled, source, settings
         self.counts = Counts()
+        self.kernels: dict[str, KernelRun] = {}
+        self.measures = False
+        """Whether memory is measured, and processor time in place of time."""
+        self.replayed = 0
+        """Windows that kernels stepped over to get to the first one."""
+        self.emitted = 0
+        """One past the last window that was yielded."""
+        self.reads_from = 0
+        """The first window of the input that windows from ``emitted`` on need."""
         self._arguments, self._histories = arguments, histories
         self._cache = cache
         self._untried = set() if untried is None else untried
+        self._planner = StepPlanner(compiled, source, settings, cache)
+        self._started: int | None = None  # the first window of the first run
         self._calls = {
             stage.name: StageCall(stage, arguments[stage.name], settings.block_rows, settings.seed)
             for stage in compiled.order
             if not stage.kernel
         }
-        self.kernels: dict[str, KernelRun] = {}
-        self.measures_memory = False
-        self.replayed = 0
-        """Windows that kernels stepped over to get to the first one."""
-        self._positions: dict[str, int] = {}  # of the kernels, after the last planned step
-        self.emitted = 0
-        """One past the last window that was yielded."""
-        self._started: int | None = None  # the first window of the first run
-        self.reads_from = 0
-        """The first window of the input that windows from ``emitted`` on need."""
 
     def run(
         self, t0: int, t1: int | None, tile: int | None, workers: int = 1
     ) -> Iterator[tuple[int, Array]]:
         """Yield ``(first window, rows of the target)`` until ``t1`` or the end of the stream.
+
+        Another run may go on where the last one ended.
 
         Parameters
         ----------
@@ -164,11 +102,14 @@ class Sweep:
         """
         with ExitStack() as stack:
             if t1 is not None and (tile is None or t1 - t0 <= tile):
-                t1 = self._ready(t1)[0]  # one step gives all: its rows may be in a cache
+                t1 = self._planner.ready(t1)[0]  # one step gives all: its rows may be in a cache
             if self._started is None or t0 != self.emitted:
-                self._start_kernels(t0, t1, tile, stack)
+                first = (t0, t0 + 1)
+                if t1 is not None and t0 < t1 and (tile is None or t1 - t0 <= tile):
+                    first = (t0, t1)
+                self._start_kernels(first, stack)
                 self._started = t0
-            steps = self._steps(t0, t1, tile)
+            steps = self._planner.steps(t0, t1, tile)
             if workers == 1:
                 done: Iterator[Step] = (self._finish(self._begin(step)) for step in steps)
             else:
@@ -179,18 +120,16 @@ class Sweep:
                 self._tally(step)
                 if step.emit:
                     yield step.emit[0], step.live.pop(self.compiled.target).part(*step.emit)
-                if INPUT in step.keep.rows:
-                    self.reads_from = step.keep.rows[INPUT][0]
-                    self.source.release(self.reads_from * self.settings.hop)
+                first_read = step.keep_from(INPUT)
+                if first_read is not None:
+                    self.reads_from = first_read
+                    self.source.release(first_read * self.settings.hop)
         self._count_needed()
 
-    def _start_kernels(self, t0: int, t1: int | None, tile: int | None, stack: ExitStack) -> None:
-        """Put each kernel that is needed where it can start from."""
+    def _start_kernels(self, first: Range, stack: ExitStack) -> None:
+        """Put each kernel that the first windows need where it can start from."""
         self.kernels.clear()
-        self._positions.clear()
-        first = (t0, t0 + 1)
-        if t1 is not None and t0 < t1 and (tile is None or t1 - t0 <= tile):
-            first = (t0, t1)
+        self._planner.positions.clear()
 
         def start(stage: Stage, wanted: Range | None) -> int | None:
             if wanted is None:
@@ -201,81 +140,13 @@ class Sweep:
                 stack.enter_context(history.ring.pinned(begin.t - 1))
             arguments = self._arguments[stage.name]
             self.kernels[stage.name] = KernelRun(stage, arguments, begin, history.ring)
-            self._positions[stage.name] = begin.t
+            self._planner.positions[stage.name] = begin.t
             self.replayed = max(self.replayed, wanted[0] - begin.t)
             return begin.t
 
-        limit = max(self.num_windows(first[1] + self.compiled.lookahead[INPUT]), first[1])
-        demand(
-            self.compiled,
-            first,
-            t0,
-            limit,
-            start,
-            self._cache.find if self._cache else nothing_found,
-        )
-
-    def _steps(self, t0: int, t1: int | None, tile: int | None) -> Iterator[Step]:
-        """Plan the steps, one after another; reads the samples of each."""
-        ahead = self.compiled.lookahead
-        first = min([t0, *(t - ahead[name] for name, t in self._positions.items())])
-        lo = max(first, 0)
-        while t1 is None or lo < t1:
-            hi = t1
-            if tile is not None and (t1 is None or lo < t0 or t1 - t0 > tile):
-                end = lo - lo % tile + tile
-                hi = min(end, t0) if lo < t0 else end if t1 is None else min(end, t1)
-            hi, limit = self._ready(hi)
-            if hi <= lo:
-                return
-            emit = (max(lo, t0), hi) if hi > t0 else None
-            yield self._planned(emit, hi, limit, t0)
-            lo = hi
-
-    def _ready(self, hi: int | None) -> tuple[int, int]:
-        """How far the target can be computed towards ``hi``, and how far windows exist."""
-        ahead = self.compiled.lookahead[INPUT]
-        is_live = self.source.is_live  # before its end is looked at: more may come meanwhile
-        limit = self.num_windows(None if hi is None else hi + ahead)
-        ready = limit - ahead if is_live else limit
-        return ready if hi is None else min(hi, ready), limit
-
-    def num_windows(self, upto: int | None) -> int:
-        """Windows that exist, at least as far as ``upto`` if there are so many."""
-        window, hop = self.settings.window, self.settings.hop
-        wanted = _NO_LIMIT if upto is None else max(upto - 1, 0) * hop + window
-        have = self.source.reach(wanted)
-        return 0 if have < window else (have - window) // hop + 1
-
-    def _planned(self, emit: Range | None, hi: int, limit: int, t0: int) -> Step:
-        def position(stage: Stage, _wanted: Range | None) -> int | None:
-            return self._positions.get(stage.name)
-
-        lookup = self._cache.find_on_the_way if self._cache else nothing_found
-        needs = demand(self.compiled, emit, hi, limit, position, lookup)
-        for name, (_, stop) in needs.steps.items():
-            self._positions[name] = stop
-        after = max(hi, t0)
-        keep = demand(self.compiled, (after, after + 1), after + 1, _NO_LIMIT, position)
-        live = dict(needs.found)
-        if INPUT in needs.rows:
-            live[INPUT] = self._input(*needs.rows[INPUT])
-        uses = Counter([self.compiled.target])
-        for stage in self.compiled.order:
-            if needs.computes(stage):
-                uses.update(stage.inputs)
-        return Step(emit, needs, keep, limit, live, uses)
-
-    def _input(self, lo: int, hi: int) -> Rows:
-        window, hop = self.settings.window, self.settings.hop
-        if lo * hop < self.source.oldest:
-            oldest = -(-self.source.oldest // hop)
-            raise WindowExpiredError(
-                f"window {lo} is needed, and the oldest one that is kept is {oldest}: ask for "
-                "later windows, keep more of the stream, or bind a source that can be read again"
-            )
-        samples = self.source.read(lo * hop, (hi - 1) * hop + window)
-        return Rows(lo, windows_of(samples, hi - lo, window, hop))
+        limit = self._planner.num_windows(first[1] + self.compiled.lookahead[INPUT])
+        lookup = self._cache.find if self._cache else nothing_found
+        demand(self.compiled, first, first[0], max(limit, first[1]), start, lookup)
 
     def _parallel(
         self, steps: Iterator[Step], pool: ThreadPoolExecutor, workers: int
@@ -303,9 +174,8 @@ class Sweep:
                 yield ending.popleft().result()
 
     def _begin(self, step: Step) -> Step:
-        for stage in self.compiled.before:
-            if step.demand.computes(stage):
-                self._compute(stage, step)
+        for stage in step.pattern.before:
+            self._compute(stage, step)
         return step
 
     def _finish(self, step: Step) -> Step:
@@ -313,74 +183,72 @@ class Sweep:
         return self._end(step)
 
     def _between(self, step: Step) -> None:
-        for stage in self.compiled.between:
-            if stage.kernel and stage.name in step.demand.rows:
+        for stage in step.pattern.between:
+            if stage.kernel:
                 self._advance(stage, step)
-            elif step.demand.computes(stage):
+            else:
                 self._compute(stage, step)
 
     def _end(self, step: Step) -> Step:
-        for stage in self.compiled.after:
-            if step.demand.computes(stage):
-                self._compute(stage, step)
+        for stage in step.pattern.after:
+            self._compute(stage, step)
         return step
 
     def _advance(self, stage: Stage, step: Step) -> None:
-        kernel, began = self.kernels[stage.name], time.thread_time()
-        stop = step.demand.steps.get(stage.name, (0, kernel.position))[1]
+        kernel, steps = self.kernels[stage.name], step.pattern.demand.steps.get(stage.name)
+        stop = step.base + steps[1] if steps else kernel.position
         count = stop - kernel.position
         inputs = [step.live[name] for name in stage.inputs] if count else []
-        keep = step.keep.rows.get(stage.name, (stop, stop))[0]
-        with self._memory_of(stage, step):
-            rows = kernel.advance(inputs, stop, keep)
-        self._computed(stage, step, rows, count, began)
+        keep = step.keep_from(stage.name)
+        advance = partial(kernel.advance, inputs, stop, stop if keep is None else keep)
+        rows = self._measured(stage, step, advance)
+        self._computed(stage, step, rows, count)
 
     def _compute(self, stage: Stage, step: Step) -> None:
-        began = time.thread_time()
-        lo, hi = step.demand.rows[stage.name]
+        lo, hi = step.rows(stage)
         inputs = [step.live[name] for name in stage.inputs]
         call = self._calls[stage.name]
-        with self._memory_of(stage, step):
-            array = call.rows(inputs, lo, hi, step.limit)
+        array = self._measured(stage, step, partial(call.rows, inputs, lo, hi, step.limit))
         if stage.name in self._untried:
             self._untried.discard(stage.name)
             first = min(hi, lo + self.settings.block_rows)
             call.try_purity(inputs, lo, first, array[: first - lo])
-        self._computed(stage, step, Rows(lo, array), hi - lo, began)
+        self._computed(stage, step, Rows(lo, array), hi - lo)
 
-    @contextmanager
-    def _memory_of(self, stage: Stage, step: Step) -> Iterator[None]:
-        """Note the most memory that a stage held at once, where that is measured."""
-        if not self.measures_memory:
-            yield
-            return
-        tracemalloc.reset_peak()
-        before = tracemalloc.get_traced_memory()[0]
-        yield
-        after, peak = tracemalloc.get_traced_memory()
-        step.counts.work_bytes[stage.name] = max(peak - max(after, before), 0)
+    def _measured(self, stage: Stage, step: Step, work: Callable[[], T]) -> T:
+        """Do the work of a stage, and note its time and, where that is asked for, its memory."""
+        clock = time.thread_time if self.measures else time.perf_counter
+        if self.measures and tracemalloc.is_tracing():
+            tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0] if self.measures else 0
+        began = clock()
+        result = work()
+        step.counts.seconds[stage.name] += clock() - began
+        if self.measures:
+            after, peak = tracemalloc.get_traced_memory()
+            step.counts.work_bytes[stage.name] = max(peak - max(after, before), 0)
+        return result
 
-    def _computed(self, stage: Stage, step: Step, rows: Rows, count: int, began: float) -> None:
+    def _computed(self, stage: Stage, step: Step, rows: Rows, count: int) -> None:
         """Note what a stage gave, and let go of inputs that nobody else reads."""
-        step.counts.rows[stage.name] += count
-        step.counts.seconds[stage.name] += time.thread_time() - began
-        step.counts.row_bytes[stage.name] = rows.array.nbytes // len(rows.array)
-        if rows.array.flags.writeable:
-            rows.array.flags.writeable = False
+        name, counts, uses = stage.name, step.counts, step.uses
+        counts.rows[name] += count
+        counts.row_bytes[name] = rows.array.nbytes // len(rows.array)
+        rows.array.setflags(write=False)
         if self._cache is not None and step.emit:
             self._cache.admit(stage, rows)
-        if step.uses[stage.name] and (stage.name != self.compiled.target or step.emit):
-            step.live[stage.name] = rows
-        if stage.kernel and not step.demand.computes(stage):
+        if uses[name] and (name != self.compiled.target or step.emit):
+            step.live[name] = rows
+        if stage.kernel and name not in step.pattern.demand.steps:
             return
-        for name in stage.inputs:
-            step.uses[name] -= 1
-            if not step.uses[name]:
-                del step.live[name]
+        for read in stage.inputs:
+            uses[read] -= 1
+            if not uses[read]:
+                del step.live[read]
 
     def _tally(self, step: Step) -> None:
         self.counts.add(step.counts)
-        for name, rows in step.demand.found.items():
+        for name, rows in step.pattern.demand.found.items():
             self.counts.found[name] += len(rows.array)
         if step.emit:
             self.emitted = step.emit[1]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._state import state_bytes
-from sqrtspace_streams._sweep import Counts, Sweep
+from sqrtspace_streams._sweep import Sweep
+from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.plan import Costs, StageCost
 from sqrtspace_streams.sources.array import ArraySource
 
@@ -53,10 +54,10 @@ class Probe:
         if not was_tracing:
             tracemalloc.start(1)
         try:
-            self._sweep.measures_memory = True
+            self._sweep.measures = True
             yield from self._sweep.run(t0, max(stop, t0 + 1), None)
         finally:
-            self._sweep.measures_memory = False
+            self._sweep.measures = False
             if not was_tracing:
                 tracemalloc.stop()
         self._memory = self._sweep.counts.copy()
@@ -65,8 +66,10 @@ class Probe:
             start, before = self._sweep.emitted, self._sweep.counts.copy()
             if start < max(stop, t0 + 1):
                 return  # the stream ended within the first probe
+            self._sweep.measures = True
             began = time.thread_time()
             yield from self._sweep.run(start, start + self._size, tile)
+            self._sweep.measures = False
             seconds = time.thread_time() - began
             stop = start + self._size
             if self._sweep.emitted < stop:

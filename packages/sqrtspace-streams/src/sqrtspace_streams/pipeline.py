@@ -16,8 +16,8 @@ from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._question import Question
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._stage import Kernel, Pad, kernel_stage, pure_stage
-from sqrtspace_streams._sweep import Counts
 from sqrtspace_streams.config import Config, Settings
+from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.errors import GraphError, ParameterError, TruncatedRangeWarning
 from sqrtspace_streams.plan import Plan
 from sqrtspace_streams.sources import PushSource, Source, SourceLike, as_source

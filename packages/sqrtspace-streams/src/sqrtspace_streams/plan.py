@@ -20,7 +20,7 @@ MAX_SLOWDOWN = 0.10
 MAX_RECOMPUTE = 0.20
 _MAX_OVERHEAD = 0.02  # of a tile's time
 _LARGEST_TILE = 4096
-_LARGEST_HOT_BYTES = 8 << 20  # of a tile larger than one block: about what fits a core's cache
+_LARGEST_HOT_BYTES = 8 << 20  # of tiles larger than one block: about what a core's cache holds
 _MIN_TILE_SECONDS = 1e-3  # below, handing a tile to a thread costs too much
 _DEFAULT_SLOTS = 1024
 
@@ -175,7 +175,7 @@ class Planner:
         s = self.settings
         budget = int(CACHE_SHARE * machine.llc_bytes)
         tile, workers = self._tile_and_workers(costs, budget, machine.processors)
-        in_flight = workers + 1 if workers > 1 else 1
+        in_flight = _in_flight(workers)
         hot = costs.live_bytes(tile) * in_flight
         slots = self._slots(costs, num_windows, budget - hot)
         ring_bytes = slots * costs.entry_bytes
@@ -249,17 +249,17 @@ class Planner:
         """The smallest tile whose overhead is small, and the threads that it feeds."""
         s = self.settings
         tile = self._aligned(s.tile or s.block_rows)
-        most = min(budget, _LARGEST_HOT_BYTES)
+        workers = s.max_workers
+        if "max_workers" not in s.explicit:
+            room = budget // max(costs.live_bytes(tile), 1)
+            workers = max(min(workers, processors, room), 1)
+        most = min(budget, _LARGEST_HOT_BYTES) // _in_flight(workers)
         while not s.tile and 2 * tile <= _LARGEST_TILE and costs.live_bytes(2 * tile) <= most:
             if costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds:
                 break
             tile *= 2
-        if "max_workers" in s.explicit:
-            return tile, s.max_workers
-        workers = min(s.max_workers, processors)
-        workers = min(workers, budget // max(costs.live_bytes(tile), 1))
-        if workers < 2 or tile * costs.seconds < _MIN_TILE_SECONDS:
-            return tile, 1
+        if "max_workers" not in s.explicit and tile * costs.seconds < _MIN_TILE_SECONDS:
+            workers = 1
         return tile, workers
 
     def _slots(self, costs: Costs, num_windows: int | None, room: int) -> int:
@@ -309,6 +309,11 @@ class Planner:
 
     def _aligned(self, tile: int) -> int:
         return tile + -tile % self.settings.block_rows
+
+
+def _in_flight(workers: int) -> int:
+    """Tiles in memory at once."""
+    return workers + 1 if workers > 1 else 1
 
 
 def _mib(count: int) -> str:
