@@ -95,6 +95,7 @@ class LitDataSource:
                 f"{self.uri} is of version {self.version}, expected {expected_version}: the data "
                 "set was written again, or this is another one"
             )
+        self._allow_pickle = allow_pickle
         self._chunks = Chunks(self._location, self._index, self._download_dir)
         try:
             self._layout = sample_layout(self._index, allow_pickle=allow_pickle)
@@ -155,11 +156,13 @@ class LitDataSource:
         return f"LitDataSource({self.uri!r}: {len(self)} samples)"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_chunks"}
+        remade = ("_chunks", "_layout")
+        return {name: value for name, value in self.__dict__.items() if name not in remade}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._chunks = Chunks(self._location, self._index, self._download_dir)
+        self._layout = sample_layout(self._index, allow_pickle=self._allow_pickle)
 
     def _infer_fields(self) -> dict[str, FieldSpec]:
         try:
