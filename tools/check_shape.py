@@ -30,6 +30,7 @@ MORE_PARAMETERS = {
     "FastStreamingDataLoader.__init__",  # the arguments of torch.utils.data.DataLoader
     "SlipstreamDataset.__init__",  # the options of a data set, by keyword
     "SlipstreamLoader.__init__",  # the options of a loader, by keyword
+    "bench",  # the options of a command
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

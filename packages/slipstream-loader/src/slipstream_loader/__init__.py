@@ -19,6 +19,7 @@ __all__ = [
     "LitDataSource",
     "LoaderError",
     "LoaderStats",
+    "PlanarImages",
     "QuasiRandom",
     "RemoteAccessError",
     "RemoteError",
@@ -33,14 +34,17 @@ __all__ = [
     "StateError",
     "StreamingDataset",
     "StreamingReader",
+    "build_yuv420_cache",
     "compute_normalization_stats",
     "decode_image",
     "list_collate_fn",
+    "load_yuv420_cache",
     "open_source",
     "prepare_cache",
     "show_batch",
     "write_baseline",
     "write_seek_points",
+    "write_yuv420",
 ]
 
 if TYPE_CHECKING:
@@ -79,9 +83,19 @@ if TYPE_CHECKING:
     from slipstream_loader.sources.litdata import LitDataSource
     from slipstream_loader.sources.sequence import SequenceSource
     from slipstream_loader.telemetry import LoaderStats
+    from slipstream_loader.yuv420 import (
+        PlanarImages,
+        build_yuv420_cache,
+        load_yuv420_cache,
+        write_yuv420,
+    )
 else:
     _MODULES = {
         "write_baseline": "baseline",
+        "write_yuv420": "yuv420",
+        "load_yuv420_cache": "yuv420",
+        "build_yuv420_cache": "yuv420",
+        "PlanarImages": "yuv420",
         "write_seek_points": "seek_points",
         "StreamingDataset": "seed_names",
         "FastLoader": "seed_names",

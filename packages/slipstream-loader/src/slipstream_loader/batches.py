@@ -24,6 +24,7 @@ from slipstream_decoders import (
 from slipstream_loader.errors import LoaderError, StageError
 from slipstream_loader.seek_points import EncodedImages
 from slipstream_loader.telemetry import Telemetry
+from slipstream_loader.yuv420 import PlanarImages
 
 Batch = dict[str, Any]
 """Field name -> tensor (images: (B, C, H, W)), list, or what the field's pipeline made;
@@ -47,6 +48,8 @@ class BatchMaker:
     device : device or None
         Where tensors end up.
     telemetry : Telemetry
+    planes : PlanarImages, optional
+        Take the images of its field from there.
     """
 
     def __init__(
@@ -57,14 +60,18 @@ class BatchMaker:
         after_batch: Sequence[Callable[[Batch], Batch]],
         device: torch.device | None,
         telemetry: Telemetry,
+        planes: PlanarImages | None = None,
     ) -> None:
         self._cache = cache
+        self._planes = planes
         self._fields = list(fields)
         self._pipelines = {name: named_stages(stages) for name, stages in pipelines.items()}
         self._after_batch = list(after_batch)
-        self._images = {
+        self._images: dict[str, EncodedImages | PlanarImages] = {
             name: EncodedImages(cache, name) for name in cache.image_fields if name in pipelines
         }
+        if planes is not None and planes.field in pipelines:
+            self._images[planes.field] = planes
         self._device = device
         self._telemetry = telemetry
 
@@ -110,8 +117,13 @@ class BatchMaker:
             if self._cache.fields[name].kind == "image":
                 if name in self._images:
                     return self._images[name].batch(context.sample_ids)
-                return gathered(self._cache.payloads(name, context.sample_ids), context)
+                return gathered(self._payloads(name, context.sample_ids), context)
             return _as_tensor(self._cache.load_batch(context.sample_ids, [name])[name])
+
+    def _payloads(self, name: str, ids: NDArray[np.int64]) -> Payloads:
+        if self._planes is not None and name == self._planes.field:
+            return self._planes.payloads(ids)
+        return self._cache.payloads(name, ids)
 
 
 def _guarded(name: str, stage: Any, value: Any, context: BatchContext, field: str | None) -> Any:

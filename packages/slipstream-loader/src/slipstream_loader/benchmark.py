@@ -56,10 +56,11 @@ class Measurement:
     def as_json(self) -> dict[str, Any]:
         """One entry of ``results`` of ``slipstream bench``."""
         loader = self.loader
+        engine = "stored" if loader.image_format == "yuv420" else "auto"
         return {
             "pipeline": self.pipeline,
-            "image_format": "jpeg",
-            "engine": None if self.pipeline == "raw" else "auto",
+            "image_format": loader.image_format,
+            "engine": None if self.pipeline == "raw" else engine,
             "threads": loader.num_threads,
             "batch_size": loader.batch_size,
             "order": loader.order,

@@ -9,14 +9,15 @@ nothing for it to repair.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_cache import Codec, SampleCache
+from slipstream_cache import Payloads, SampleCache
 from slipstream_decoders import (
     BatchContext,
     EncodedBatch,
@@ -29,8 +30,7 @@ from slipstream_loader.encoded import encoded
 from slipstream_loader.errors import LoaderError
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.progress import progress_bar
-
-ImageFormat = Literal["jpeg", "yuv420"]
+from slipstream_loader.yuv420 import ImageFormat, write_yuv420
 
 _PIXELS_PER_THREAD = 1 << 22
 """Pixels that are decoded at once, for each thread: 12 MiB."""
@@ -85,8 +85,8 @@ def compute_normalization_stats(
         A data set's cache is built if there is none.
     image_field : str
     image_format : {"jpeg", "yuv420"}
-        "jpeg": the images as they are stored, with Pillow's pixels. "yuv420": the planes, of a
-        cache that stores them.
+        "jpeg": the images as they are stored, with Pillow's pixels. "yuv420": their planes, which
+        are made if the cache has none; each chroma sample counts for its 2 x 2 pixels.
     num_samples : int, optional
         Only the first so many samples; default: all.
     batch_size : int
@@ -107,13 +107,13 @@ def compute_normalization_stats(
     CorruptImageError, UnsupportedImageError
         With the ids of samples that cannot be decoded.
     LoaderError
-        If there are no samples, or the images are not stored in ``image_format``.
+        If there are no samples.
     FieldNotFoundError
         If there is no such image field.
     ValueError
         If an argument is wrong.
     """
-    if image_format not in ("jpeg", "yuv420"):
+    if image_format not in get_args(ImageFormat):
         raise ValueError(f"image_format must be 'jpeg' or 'yuv420', got {image_format!r}")
     for name, value in (("num_samples", num_samples), ("batch_size", batch_size)):
         if value is not None and value < 1:
@@ -122,13 +122,14 @@ def compute_normalization_stats(
     total = min(len(opened), len(opened) if num_samples is None else num_samples)
     if total == 0:
         raise LoaderError(f"{opened.cache_dir} has no samples to take the statistics of")
+    payloads: Callable[[NDArray[np.int64]], Payloads] = partial(opened.payloads, image_field)
+    if image_format == "yuv420":
+        payloads = write_yuv420(opened, image_field, verbose=verbose).payloads
     sums = ChannelSums()
     with progress_bar(total, "channel statistics", verbose=verbose) as bar:
         for begin in range(0, total, batch_size):
             ids = np.arange(begin, min(begin + batch_size, total))
-            batch = encoded(opened.payloads(image_field, ids))
-            if image_format == "yuv420":
-                _require_yuv420(batch, opened, image_field)
+            batch = encoded(payloads(ids))
             for rows in _groups(batch, num_threads):
                 sums = _add_images(sums, batch.take(rows), ids[rows], num_threads)
                 bar.update(rows.stop - rows.start)
@@ -142,14 +143,6 @@ def _cache_of(source: Any, verbose: bool) -> SampleCache:
         return held
     dataset = source if isinstance(source, SlipstreamDataset) else SlipstreamDataset(source)
     return prepare_cache(dataset, verbose=verbose)
-
-
-def _require_yuv420(batch: EncodedBatch, cache: SampleCache, field: str) -> None:
-    if (batch.codecs != Codec.YUV420).any():
-        raise LoaderError(
-            f"field {field!r} of {cache.cache_dir} is not stored as yuv420, and planes beside the "
-            "stored images cannot be made yet: use image_format='jpeg'"
-        )
 
 
 def _groups(batch: EncodedBatch, num_threads: int | None) -> Iterator[slice]:

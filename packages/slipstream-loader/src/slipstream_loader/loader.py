@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from slipstream_loader.transfer import (
     batch_buffers,
     transfer_to,
 )
+from slipstream_loader.yuv420 import ImageFormat, PlanarImages, planar_field, write_yuv420
 
 PADDING = "_padding"
 """Name of the mask, bool of shape (B,), of repeats that only make ranks equal; it is there when
@@ -156,6 +157,11 @@ class SlipstreamLoader:
         Default: as torch.distributed, torchrun or srun say. False: serve everything here.
     device : device, optional
         Where the tensors of a batch end up; default: where the pipelines leave them.
+    image_format : {"jpeg", "yuv420"}
+        ``jpeg``: images as they are stored. ``yuv420``: their planes, which are made once, beside
+        them in the cache, and take 1.5 bytes a pixel; crops are then several times as fast.
+    image_field : str, optional
+        The field that ``image_format`` is about; needed if several hold images.
     exclude_fields : sequence of str
         Fields that are not read.
     num_threads : int, optional
@@ -214,6 +220,8 @@ class SlipstreamLoader:
         drop_last: bool | None = None,
         distributed: bool | None = None,
         device: Any = None,
+        image_format: ImageFormat = "jpeg",
+        image_field: str | None = None,
         exclude_fields: Sequence[str] = (),
         num_threads: int | None = None,
         batches_ahead: int = 3,
@@ -250,10 +258,15 @@ class SlipstreamLoader:
         self.cache: SampleCache = prepare_cache(
             self.dataset, verbose=verbose and self._ranks.rank == 0
         )
+        self.image_format = image_format
+        planes = self._planes(fields, image_field, verbose and self._ranks.rank == 0)
         if seek_points:
-            ensure_seek_points(
-                self.cache, self.pipelines, verbose=verbose and self._ranks.rank == 0
-            )
+            of_jpegs = {
+                name: stages
+                for name, stages in self.pipelines.items()
+                if planes is None or name != planes.field
+            }
+            ensure_seek_points(self.cache, of_jpegs, verbose=verbose and self._ranks.rank == 0)
         self._selection = Selection(
             num_stored=len(self.cache),
             batch_size=batch_size,
@@ -270,7 +283,13 @@ class SlipstreamLoader:
         self.seed = agreed_seed(seed, self._ranks)
         self._telemetry = Telemetry()
         maker = BatchMaker(
-            self.cache, fields, self.pipelines, after_batch_transforms, self.device, self._telemetry
+            self.cache,
+            fields,
+            self.pipelines,
+            after_batch_transforms,
+            self.device,
+            self._telemetry,
+            planes,
         )
         self._policy = FailurePolicy(
             on_error, maker, self.cache, self._selection.indices, self._telemetry
@@ -395,6 +414,19 @@ class SlipstreamLoader:
         for iterator in list(self._iterators):
             iterator.close()
 
+    def _planes(
+        self, fields: Sequence[str], image_field: str | None, verbose: bool
+    ) -> PlanarImages | None:
+        """The planes of the image field, made if need be; None where images are as stored."""
+        if self.image_format not in get_args(ImageFormat):
+            raise ValueError(
+                f"image_format must be one of {get_args(ImageFormat)}, got {self.image_format!r}"
+            )
+        if self.image_format != "yuv420":
+            return None
+        images = [name for name in self.cache.image_fields if name in fields]
+        return write_yuv420(self.cache, planar_field(images, image_field), verbose=verbose)
+
     def _state(self, epoch: int, samples: int) -> LoaderState:
         return LoaderState(
             seed=self.seed,
@@ -413,6 +445,7 @@ class SlipstreamLoader:
             "cache": self.cache.manifest.key,
             "batches in an epoch": len(self),
             "batch_size": self.batch_size,
+            "image_format": self.image_format,
             "seed": self.seed,
             "order": self._selection.describe(),
             "JPEG engine": library.path if library else "pillow",

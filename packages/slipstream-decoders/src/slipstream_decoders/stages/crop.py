@@ -104,7 +104,7 @@ class CropStage(Stage):
         self.size = size
         self.device = None if device is None else torch.device(device)
         self.options = options
-        self.uses_seek_points = options.engine in ("auto", "native")
+        self.uses_seek_points = self.colors == "rgb" and options.engine in ("auto", "native")
         height_and_width(size)
 
     @abstractmethod

@@ -23,6 +23,7 @@ from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import SourceError
 from slipstream_loader.loader import SlipstreamLoader
 from slipstream_loader.machine import machine_info, memcpy_bytes_per_second
+from slipstream_loader.yuv420 import ImageFormat
 
 
 def bench(
@@ -34,6 +35,9 @@ def bench(
             help="Pipeline to measure; repeat for several. Default: raw, center_crop, rrc."
         ),
     ] = None,
+    image_format: Annotated[
+        ImageFormat, typer.Option(help="Images as stored, or their planes (made if need be).")
+    ] = "jpeg",
     threads: ThreadsOption = None,
     batch_size: BatchSizeOption = 256,
     epochs: Annotated[int, typer.Option(min=1, help="Measured epochs of each pipeline.")] = 5,
@@ -48,7 +52,12 @@ def bench(
     console = Console()
     dataset = SlipstreamDataset(source, cache_dir=cache_dir)
     loaders = image_loaders(
-        dataset, pipeline or ["raw", "center_crop", "rrc"], batch_size, threads, order
+        dataset,
+        pipeline or ["raw", "center_crop", "rrc"],
+        batch_size,
+        threads,
+        order,
+        image_format,
     )
     with console.status("measuring") as status:
         results = list(measure(loaders, epochs, lambda name: status.update(f"measuring {name}")))
@@ -70,6 +79,7 @@ def image_loaders(
     batch_size: int,
     threads: int | None,
     order: Literal["random", "sequential"],
+    image_format: ImageFormat = "jpeg",
 ) -> dict[str, SlipstreamLoader]:
     """A loader for each named pipeline, which reads the first image field only.
 
@@ -90,6 +100,7 @@ def image_loaders(
             batch_size=min(batch_size, len(dataset)),
             pipelines={image: stages} if stages else None,
             order=order,
+            image_format=image_format,
             seed=0,
             drop_last=False,
             exclude_fields=others,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from slipstream_loader.damage import find_damage, judge_images
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.seek_points import write_seek_points
+from slipstream_loader.yuv420 import write_yuv420
 
 
 def build(
@@ -50,6 +51,10 @@ def build(
             help="Make seek points and judge damage: every image is decoded once.",
         ),
     ] = True,
+    derive: Annotated[
+        Literal["yuv420"] | None,
+        typer.Option(help="Keep the images' planes beside them: crops without decoding."),
+    ] = None,
 ) -> None:
     """Build the cache of a source, or find that it is there already."""
     console = Console()
@@ -65,6 +70,8 @@ def build(
     timing = "found, built before" if was_there else f"{seconds:.1f} s, {rate}"
     if seek and cache.image_fields:
         timing += f"; {_prepare_decoding(cache)}"
+    if derive == "yuv420":
+        timing += f"; {_derive_yuv420(cache)}"
     console.print(_contents(cache), highlight=False, soft_wrap=True)
     console.print(timing, highlight=False, soft_wrap=True)
     console.print(str(cache.cache_dir), soft_wrap=True, highlight=False)
@@ -77,6 +84,13 @@ def _prepare_decoding(cache: SampleCache) -> str:
     judge_images(cache)
     num_bytes = sum(found.num_bytes for found in points)
     return f"seek points {size(num_bytes)}, {time.perf_counter() - started:.1f} s"
+
+
+def _derive_yuv420(cache: SampleCache) -> str:
+    """Make the planes of all image fields, unless they are there; what it took."""
+    started = time.perf_counter()
+    num_bytes = sum(write_yuv420(cache, field).num_bytes for field in cache.image_fields)
+    return f"yuv420 planes {size(num_bytes)}, {time.perf_counter() - started:.1f} s"
 
 
 def _contents(cache: SampleCache) -> str:

@@ -14,6 +14,7 @@ from slipstream_loader.baseline import find_baseline
 from slipstream_loader.cli.report import size
 from slipstream_loader.damage import find_damage
 from slipstream_loader.seek_points import EncodedImages, find_seek_points
+from slipstream_loader.yuv420 import find_yuv420
 
 _SAMPLES_AT_ONCE = 65_536
 _HEADERS_LOOKED_AT = 10_000
@@ -43,8 +44,16 @@ def image_facts(cache: SampleCache, field: str) -> dict[str, Any]:
         "codecs": {codec.name.lower(): int(codecs[codec]) for codec in Codec if codecs[codec]},
         "conditions": {c.name.lower(): int(conditions[c]) for c in Condition if conditions[c]},
         "cannot be decoded": "not judged yet" if damage is None else len(damage[field]),
+        "yuv420 planes": _planes_fact(cache, field),
         **_engine_facts(cache, field, codecs),
     }
+
+
+def _planes_fact(cache: SampleCache, field: str) -> str:
+    planes = find_yuv420(cache, field)
+    if planes is None:
+        return "none; slipstream build --derive yuv420"
+    return "as stored" if planes.derived is None else size(planes.num_bytes)
 
 
 def _engine_facts(cache: SampleCache, field: str, codecs: NDArray[np.int64]) -> dict[str, Any]:
