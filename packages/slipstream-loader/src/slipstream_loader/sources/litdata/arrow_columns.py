@@ -177,7 +177,10 @@ class BatchColumns:
             content = unpack(data[8:], size)
         else:
             codec = _pyarrow().Codec(self._layout.codec)
-            content = codec.decompress(data[8:], decompressed_size=size, asbytes=True)
+            try:
+                content = codec.decompress(data[8:], decompressed_size=size, asbytes=True)
+            except (_pyarrow().ArrowException, OSError) as error:
+                raise SampleReadError(f"a damaged Arrow buffer: {error}") from error
         if len(content) != size:
             raise SampleReadError(f"an Arrow buffer of {len(content)} bytes, expected {size}")
         return content

@@ -127,6 +127,8 @@ def _parse_document(document: Any, place: str, fingerprint: str) -> LitDataIndex
         tree = parse_tree(config.get("data_spec"), len(leaves))
     except UnknownTreeError as error:
         raise UnknownLayoutError(f"{place}: data_spec: {error}") from error
+    except ValueError as error:
+        raise SourceError(f"{place}: data_spec is damaged: {error}") from error
     version = document.get("updated_at")
     return LitDataIndex(
         chunks=chunks,

@@ -66,17 +66,19 @@ def parse_tree(spec: Any, num_leaves: int) -> Node:
     Raises
     ------
     UnknownTreeError
-        It is damaged, of another version, or has containers other than dict, list and tuple.
+        It is of another version, or has containers other than dict, list and tuple.
+    ValueError
+        It is damaged, or has another number of leaves.
     """
     try:
         version, root = json.loads(spec)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UnknownTreeError(f"expected JSON of a version and a tree: {error}") from error
+        raise ValueError(f"expected JSON of a version and a tree: {error}") from error
     if version != 1:
         raise UnknownTreeError(f"version {version!r}, expected 1")
     tree, count = _parse_node(root, 0, 0)
     if count != num_leaves:
-        raise UnknownTreeError(f"it has {count} leaves, but data_format has {num_leaves}")
+        raise ValueError(f"it has {count} leaves, but data_format has {num_leaves}")
     return tree
 
 
@@ -136,7 +138,7 @@ def _fields_below(
 def _parse_node(document: Any, leaf: int, depth: int) -> tuple[Node, int]:
     """Return a node, and the position of the leaf that comes next."""
     if not isinstance(document, dict) or depth > _MAX_DEPTH:
-        raise UnknownTreeError("it is damaged")
+        raise ValueError("it is damaged")
     kind, children = document.get("type"), document.get("children_spec")
     if kind is None:
         return Node("leaf", leaf=leaf), leaf + 1
@@ -150,7 +152,7 @@ def _parse_node(document: Any, leaf: int, depth: int) -> tuple[Node, int]:
         return Node("list", tuple(map(str, range(len(nodes)))), tuple(nodes)), leaf
     keys = _parse_keys(document.get("context"))
     if len(keys) != len(nodes) or len(set(keys)) != len(keys):
-        raise UnknownTreeError(f"a dict of {len(nodes)} values with the keys {keys}")
+        raise ValueError(f"a dict of {len(nodes)} values with the keys {keys}")
     return Node("dict", keys, tuple(nodes)), leaf
 
 
@@ -158,7 +160,7 @@ def _parse_keys(context: Any) -> tuple[str, ...]:
     try:
         keys = json.loads(context) if isinstance(context, str) else context
     except ValueError as error:
-        raise UnknownTreeError(f"keys {context!r}: {error}") from error
+        raise ValueError(f"keys {context!r}: {error}") from error
     if not isinstance(keys, list) or not all(isinstance(key, (str, int)) for key in keys):
-        raise UnknownTreeError(f"keys {context!r}; expected a list of names")
+        raise ValueError(f"keys {context!r}; expected a list of names")
     return tuple(map(str, keys))
