@@ -114,7 +114,7 @@ def num_processors() -> int:
 @functools.cache
 def fresh_memory_seconds_per_byte() -> float:
     """What it costs to touch memory for the first time, beyond writing to it; measured once."""
-    size = 4 << 20
+    size = 512 << 10
     began = time.perf_counter()
     block = np.empty(size + (33 << 20), np.uint8)  # larger than what malloc keeps
     block[:size:4096] = 1

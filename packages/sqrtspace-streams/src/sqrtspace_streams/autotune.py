@@ -1,21 +1,21 @@
 """Measures what the stages of a target cost, on the first windows of a real evaluation.
 
-At most three probes of at most 64 windows, and of 3 % of the windows that are asked for, each: one
-for memory, one for time, one for the overhead of a tile. Their rows are part of the answer.
+Three probes: one for memory, and one for time with each of two tiles. Each has at most 64 windows,
+and at most 3 % of those that are asked for. Their rows are part of the answer.
 """
 
 from __future__ import annotations
 
 import math
-import time
 import tracemalloc
 from collections.abc import Iterator
 
 from sqrtspace_streams._rows import Array
+from sqrtspace_streams._stage import Stage
 from sqrtspace_streams._state import state_bytes
 from sqrtspace_streams._sweep import Sweep
 from sqrtspace_streams.counts import Counts
-from sqrtspace_streams.plan import Costs, StageCost
+from sqrtspace_streams.plan import LARGEST_HOT_BYTES, Costs, StageCost
 from sqrtspace_streams.sources.array import ArraySource
 
 PROBE_FRACTION = 0.03
@@ -38,83 +38,77 @@ class Probe:
     sweep : Sweep
         Fresh; it goes on behind the probes.
     size : int
-        Windows of a probe.
+        Windows of a probe, at most.
     """
 
     def __init__(self, sweep: Sweep, size: int) -> None:
         self._sweep, self._size = sweep, size
         self._memory = Counts()
-        self._runs: list[tuple[Counts, float, int]] = []  # counts, seconds, tiles
+        self._timings: list[Costs] = []
 
     def run(self, t0: int) -> Iterator[tuple[int, Array]]:
         """Yield the rows of the probes, from window ``t0`` on."""
-        block_rows = self._sweep.settings.block_rows
-        stop = t0 + self._size - (t0 + self._size) % block_rows
+        sweep, block_rows = self._sweep, self._sweep.settings.block_rows
+        sweep.measures = True
+        try:
+            stop = t0 + block_rows - t0 % block_rows
+            yield from self._measure_memory(t0, stop)
+            costs = self.costs()
+            if costs is None or sweep.emitted < stop:
+                return
+            largest = self._size
+            while largest > block_rows and costs.live_bytes(largest) > LARGEST_HOT_BYTES:
+                largest -= block_rows
+            for tile in sorted({block_rows, largest}):
+                yield from self._measure_time(sweep.emitted, tile)
+        finally:
+            sweep.measures = False
+
+    def _measure_memory(self, t0: int, stop: int) -> Iterator[tuple[int, Array]]:
         was_tracing = tracemalloc.is_tracing()
         if not was_tracing:
             tracemalloc.start(1)
         try:
-            self._sweep.measures = True
-            yield from self._sweep.run(t0, max(stop, t0 + 1), None)
+            yield from self._sweep.run(t0, stop, None)
         finally:
-            self._sweep.measures = False
             if not was_tracing:
                 tracemalloc.stop()
         self._memory = self._sweep.counts.copy()
-        tiles = [self._size] if self._size == block_rows else [self._size, block_rows]
-        for tile in tiles:
-            start, before = self._sweep.emitted, self._sweep.counts.copy()
-            if start < max(stop, t0 + 1):
-                return  # the stream ended within the first probe
-            self._sweep.measures = True
-            began = time.thread_time()
-            yield from self._sweep.run(start, start + self._size, tile)
-            self._sweep.measures = False
-            seconds = time.thread_time() - began
-            stop = start + self._size
-            if self._sweep.emitted < stop:
-                return
-            counts = self._sweep.counts.since(before)
-            self._runs.append((counts, seconds, self._size // tile))
+
+    def _measure_time(self, t0: int, tile: int) -> Iterator[tuple[int, Array]]:
+        before, stop = self._sweep.counts.copy(), t0 + self._size
+        yield from self._sweep.run(t0, stop, tile)
+        costs = self._costs(self._sweep.counts.since(before))
+        if costs is not None and self._sweep.emitted == stop:
+            self._timings.append(costs)
 
     def costs(self) -> Costs | None:
         """What was measured; None if the stream ended before there was anything to measure."""
-        counts = self._runs[0][0] if self._runs else self._memory
-        if not all(counts.rows[stage.name] for stage in self._sweep.compiled.order):
-            return None
-        stages = []
-        for stage in self._sweep.compiled.order:
-            name = stage.name
-            measured = self._memory.rows[name]
-            in_blocks = not (stage.kernel or (stage.batch_invariant and stage.vectorized))
-            row_bytes = counts.row_bytes[name]
-            entry_bytes = 0
-            if stage.kernel:
-                entry_bytes = row_bytes + state_bytes(self._sweep.kernels[name].end().state)
-            work = self._memory.work_bytes[name]
-            stages.append(
-                StageCost(
-                    name,
-                    stage.inputs,
-                    counts.seconds[name] / counts.rows[name],
-                    row_bytes,
-                    work if in_blocks else work // max(measured, 1),
-                    in_blocks,
-                    entry_bytes,
-                )
-            )
-        source = self._sweep.source
-        sample = source.dtype.itemsize * math.prod(source.item_shape)
-        in_memory = isinstance(source, ArraySource)
-        samples = 0 if in_memory else sample * self._sweep.settings.hop
-        return Costs(tuple(stages), samples, self._overhead(counts))
+        if not self._timings:
+            return self._costs(self._memory)
+        return min(self._timings, key=lambda costs: costs.seconds)
 
-    def _overhead(self, counts: Counts) -> float:
-        """Seconds of a tile that are not spent on its windows."""
-        if not self._runs:
-            return 1e-5 * len(counts.rows)
-        overhead = self._runs[0][1] - sum(counts.seconds.values())
-        if len(self._runs) == 2:
-            (_, one, few), (_, other, many) = self._runs
-            overhead = max(overhead, (other - one) / (many - few))
-        return max(overhead, 1e-6)
+    def _costs(self, counts: Counts) -> Costs | None:
+        order = self._sweep.compiled.order
+        if not all(counts.rows[stage.name] for stage in order):
+            return None
+        source, hop = self._sweep.source, self._sweep.settings.hop
+        sample = source.dtype.itemsize * math.prod(source.item_shape)
+        input_bytes = 0 if isinstance(source, ArraySource) else sample * hop
+        return Costs(tuple(self._stage_cost(stage, counts) for stage in order), input_bytes)
+
+    def _stage_cost(self, stage: Stage, counts: Counts) -> StageCost:
+        name, work = stage.name, self._memory.work_bytes[stage.name]
+        in_blocks = not (stage.kernel or (stage.batch_invariant and stage.vectorized))
+        row_bytes, entry_bytes = counts.row_bytes[name], 0
+        if stage.kernel:
+            entry_bytes = row_bytes + state_bytes(self._sweep.kernels[name].end().state)
+        return StageCost(
+            name,
+            stage.inputs,
+            counts.seconds[name] / counts.rows[name],
+            row_bytes,
+            work if in_blocks else work // max(self._memory.rows[name], 1),
+            in_blocks,
+            entry_bytes,
+        )

@@ -18,9 +18,10 @@ CACHE_SHARE = 0.6  # of the last-level cache, for tiles, LRU cache and checkpoin
 RAM_SHARE = 0.5  # of the free memory: where classic order stops being comfortable
 MAX_SLOWDOWN = 0.10
 MAX_RECOMPUTE = 0.20
-_MAX_OVERHEAD = 0.02  # of a tile's time
+_MAX_OVERHEAD = 0.05  # of a tile's time
 _LARGEST_TILE = 4096
-_LARGEST_HOT_BYTES = 8 << 20  # of tiles larger than one block: about what a core's cache holds
+_STAGE_OVERHEAD = 1e-5  # seconds that the engine takes for a stage of a tile
+LARGEST_HOT_BYTES = 4 << 20  # of tiles larger than one block: about what a core's cache holds
 _MIN_TILE_SECONDS = 1e-3  # below, handing a tile to a thread costs too much
 _DEFAULT_SLOTS = 1024
 
@@ -51,8 +52,11 @@ class Costs:
     """In the order in which they run; the last is the target."""
     input_bytes: int
     """Samples read for a window; 0 where they are in memory already."""
-    overhead_seconds: float
-    """For a tile, besides its windows."""
+
+    @property
+    def overhead_seconds(self) -> float:
+        """For a tile, besides its windows."""
+        return _STAGE_OVERHEAD * len(self.stages)
 
     @property
     def seconds(self) -> float:
@@ -253,7 +257,7 @@ class Planner:
         if "max_workers" not in s.explicit:
             room = budget // max(costs.live_bytes(tile), 1)
             workers = max(min(workers, processors, room), 1)
-        most = min(budget, _LARGEST_HOT_BYTES) // _in_flight(workers)
+        most = min(budget, LARGEST_HOT_BYTES) // _in_flight(workers)
         while not s.tile and 2 * tile <= _LARGEST_TILE and costs.live_bytes(2 * tile) <= most:
             if costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds:
                 break
