@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slipstream_loader import SlipstreamDataset
 from slipstream_loader.sample_images import write_sample_folder
 
 pytestmark = pytest.mark.timeout(240)
@@ -121,3 +122,31 @@ def test_a_wrong_pipeline_name_lists_the_right_ones(folder: Path, tmp_path: Path
     )
     assert run.returncode == 2
     assert "center_crop" in run.stderr
+
+
+def test_what_needs_no_torch_does_not_import_it(folder: Path, tmp_path: Path) -> None:
+    """Build, info, index, verify and stats work where torch cannot be imported: it takes long."""
+    program = """
+import sys
+sys.modules["torch"] = None
+from slipstream_loader.cli import app
+for arguments in (
+    ["build", sys.argv[1], "--cache-dir", "caches"],
+    ["info", sys.argv[1], "--cache-dir", "caches"],
+    ["stats", sys.argv[1], "--cache-dir", "caches"],
+    ["index", sys.argv[2], "--field", "label", "--seek"],
+    ["verify", sys.argv[2]],
+):
+    app(arguments, standalone_mode=False)
+"""
+    cache = Path("caches") / SlipstreamDataset(folder, cache_dir=tmp_path).cache_path.name
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(folder), str(cache)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "nothing is wrong" in run.stdout

@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from slipstream_decoders import (
     DecodeCenterCrop,
@@ -17,9 +17,13 @@ from slipstream_decoders import (
     DecodeResizeCrop,
     Normalize,
     StageLike,
+    default_num_threads,
 )
+from slipstream_loader.dataset import SlipstreamDataset
+from slipstream_loader.errors import SourceError
 from slipstream_loader.loader import SlipstreamLoader
 from slipstream_loader.telemetry import LoaderStats
+from slipstream_loader.yuv420 import ImageFormat
 
 Stages = Sequence[StageLike]
 
@@ -106,3 +110,39 @@ def measure(
     for measurement in measurements:
         measurement.stats = measurement.loader.stats()
         yield measurement
+
+
+def image_loaders(
+    dataset: SlipstreamDataset,
+    pipelines: Mapping[str, Stages],
+    *,
+    batch_size: int,
+    num_threads: int | None = None,
+    order: Literal["random", "sequential"] = "random",
+    image_format: ImageFormat = "jpeg",
+) -> dict[str, SlipstreamLoader]:
+    """A loader for each named pipeline, which reads the first image field only.
+
+    Raises
+    ------
+    SourceError
+        If the data set has no images.
+    """
+    if not dataset.image_fields:
+        raise SourceError(f"no field holds images; the fields are {list(dataset.field_types)}")
+    image, *_ = dataset.image_fields
+    others = [name for name in dataset.field_types if name != image]
+    return {
+        name: SlipstreamLoader(
+            dataset,
+            batch_size=min(batch_size, len(dataset)),
+            pipelines={image: stages} if stages else None,
+            order=order,
+            image_format=image_format,
+            seed=0,
+            drop_last=False,
+            exclude_fields=others,
+            num_threads=num_threads or default_num_threads(),
+        )
+        for name, stages in pipelines.items()
+    }

@@ -25,11 +25,11 @@ from slipstream_decoders import (
     decode_images,
     default_num_threads,
 )
-from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.encoded import encoded
 from slipstream_loader.errors import LoaderError
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.progress import progress_bar
+from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.yuv420 import ImageFormat, write_yuv420
 
 _PIXELS_PER_THREAD = 1 << 22
@@ -141,8 +141,8 @@ def _cache_of(source: Any, verbose: bool) -> SampleCache:
     held = source if isinstance(source, SampleCache) else getattr(source, "cache", None)
     if isinstance(held, SampleCache):
         return held
-    dataset = source if isinstance(source, SlipstreamDataset) else SlipstreamDataset(source)
-    return prepare_cache(dataset, verbose=verbose)
+    is_set = hasattr(source, "cache_path") and hasattr(source, "storage_options")
+    return prepare_cache(source if is_set else StoredSource.open(source), verbose=verbose)
 
 
 def _groups(batch: EncodedBatch, num_threads: int | None) -> Iterator[slice]:

@@ -17,14 +17,11 @@ from slipstream_cache import (
     SampleCache,
     Source,
     StorageOptions,
-    cache_key,
-    default_cache_root,
 )
 from slipstream_cache.field_types import select_fields
 from slipstream_loader.errors import DatasetArgumentError, ImageDecodeError
 from slipstream_loader.image_files import decode_image, image_tensor
-from slipstream_loader.sources import open_source
-from slipstream_loader.sources.access import AccessOptions
+from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.transcode import decode_stored
 
 __all__ = ["SlipstreamDataset", "decode_image"]
@@ -105,31 +102,27 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
         expected_version: str | None = None,
         name: str | None = None,
     ) -> None:
-        self._cache_root = (
-            default_cache_root() if cache_dir is None else Path(cache_dir).expanduser().absolute()
-        )
         if isinstance(storage_options, StorageOptions):
             stored, reached = storage_options, None
         else:
             stored, reached = None, storage_options
         if profile is not None:
             reached = {**(reached or {}), "profile": profile}
-        self.source: Source | SampleCache = open_source(
+        self._stored = StoredSource.open(
             _only_source(
                 source=source, local_dir=local_dir, input_dir=input_dir, remote_dir=remote_dir
             ),
-            AccessOptions(reached, expected_version, self._cache_root),
+            cache_dir,
+            stored,
+            access=reached,
+            expected_version=expected_version,
             name=name,
         )
-        if isinstance(self.source, SampleCache) and stored is not None:
-            raise DatasetArgumentError(
-                f"{self.source.cache_dir} is a cache, stored with {self.source.manifest.options}; "
-                "storage_options need the source that it was made from"
-            )
-        self.storage_options = _options_of(self.source, stored)
+        self.source: Source | SampleCache = self._stored.source
+        self.storage_options = self._stored.storage_options
         self.decode_images = decode_images
         self.to_pil = to_pil
-        self._field_types = select_fields(_fields_of(self.source), self.storage_options.fields)
+        self._field_types = self._stored.field_types
         self._pipelines = _checked_pipelines(pipelines or {}, self._field_types)
 
     @property
@@ -138,10 +131,7 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
         The source's fingerprint is computed here when it is first needed.
         """
-        if isinstance(self.source, SampleCache):
-            return self.source.cache_dir
-        key = cache_key(self.source.fingerprint(), self.storage_options)
-        return self._cache_root / f"slipcache-{key}"
+        return self._stored.cache_path
 
     @property
     def field_types(self) -> dict[str, FieldSpec]:
@@ -240,16 +230,6 @@ def _only_source(**candidates: Any) -> Any:
             f"remote_dir; {found}"
         )
     return next(iter(given.values()))
-
-
-def _fields_of(source: Source | SampleCache) -> Mapping[str, FieldSpec]:
-    return source.fields if isinstance(source, SampleCache) else source.field_types
-
-
-def _options_of(source: Source | SampleCache, options: StorageOptions | None) -> StorageOptions:
-    if isinstance(source, SampleCache):
-        return source.manifest.options
-    return options or StorageOptions()
 
 
 def _checked_pipelines(

@@ -15,14 +15,16 @@ import threading
 import warnings
 import zlib
 from types import TracebackType
-from typing import Any, Final, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from slipstream_loader.errors import ImageDecodeError
+
+if TYPE_CHECKING:
+    import torch
 
 BAD_IMAGE_ERRORS: Final = (
     ArithmeticError,
@@ -159,5 +161,7 @@ def decode_image(data: ImageData, to_pil: bool = False) -> torch.Tensor | Image.
 
 def image_tensor(image: Image.Image) -> torch.Tensor:
     """Copy an RGB Pillow image to a contiguous uint8 tensor of shape (3, H, W)."""
+    import torch  # late: building a cache needs this module, and not torch
+
     pixels = np.array(image, dtype=np.uint8)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-import torch
 
 from slipstream_decoders import default_num_threads, find_turbojpeg
 
@@ -20,6 +19,8 @@ _DISTRIBUTIONS = ("visionlab-slipstream-loader", "torch", "numpy", "numba", "pil
 
 def machine_info() -> dict[str, Any]:
     """Facts about this machine and its software, ready for JSON."""
+    import torch  # late: it takes seconds, and only the GPU's name comes from it
+
     library = find_turbojpeg()
     return {
         "host": socket.gethostname(),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipstream_cache import SampleCache, build
-from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import EmptyDatasetError
 from slipstream_loader.progress import progress_bar
 from slipstream_loader.sources.litdata import LitDataSource
+from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.transcode import transcode
+
+if TYPE_CHECKING:
+    from slipstream_loader.dataset import SlipstreamDataset
 
 
 def prepare_cache(
-    dataset: SlipstreamDataset,
+    dataset: SlipstreamDataset | StoredSource,
     *,
     num_workers: int | None = None,
     verbose: bool = True,
@@ -24,7 +28,7 @@ def prepare_cache(
 
     Parameters
     ----------
-    dataset : SlipstreamDataset
+    dataset : SlipstreamDataset or StoredSource
     num_workers : int, optional
         Threads of a build; with an executor, of each of its tasks.
     verbose : bool

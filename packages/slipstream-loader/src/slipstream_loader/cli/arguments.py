@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from slipstream_decoders import StageLike
-from slipstream_loader.benchmark import PIPELINES
+if TYPE_CHECKING:
+    from slipstream_decoders import StageLike
 
 SourceArgument = Annotated[
     str, typer.Argument(help="A folder of images (one folder a class, or flat) or a slipcache.")
@@ -32,6 +32,8 @@ def image_pipeline(name: str) -> list[StageLike]:
     BadParameter
         If there is none of that name.
     """
+    from slipstream_loader.benchmark import PIPELINES  # late: it imports torch
+
     if name not in PIPELINES:
         raise typer.BadParameter(f"no pipeline {name!r}; there are {', '.join(PIPELINES)}")
     return list(PIPELINES[name]())

@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from slipstream_decoders import default_num_threads
-from slipstream_loader.benchmark import measure
 from slipstream_loader.cli.arguments import (
     BatchSizeOption,
     CacheDirOption,
@@ -19,9 +17,6 @@ from slipstream_loader.cli.arguments import (
     image_pipeline,
 )
 from slipstream_loader.cli.report import measurements_table
-from slipstream_loader.dataset import SlipstreamDataset
-from slipstream_loader.errors import SourceError
-from slipstream_loader.loader import SlipstreamLoader
 from slipstream_loader.machine import machine_info, memcpy_bytes_per_second
 from slipstream_loader.yuv420 import ImageFormat
 
@@ -49,15 +44,19 @@ def bench(
     ] = None,
 ) -> None:
     """Measure images per second of one or more pipelines, in turns, warm."""
+    from slipstream_loader.benchmark import image_loaders, measure  # late: they import torch
+    from slipstream_loader.dataset import SlipstreamDataset
+
     console = Console()
     dataset = SlipstreamDataset(source, cache_dir=cache_dir)
+    pipelines = {name: image_pipeline(name) for name in pipeline or ["raw", "center_crop", "rrc"]}
     loaders = image_loaders(
         dataset,
-        pipeline or ["raw", "center_crop", "rrc"],
-        batch_size,
-        threads,
-        order,
-        image_format,
+        pipelines,
+        batch_size=batch_size,
+        num_threads=threads,
+        order=order,
+        image_format=image_format,
     )
     with console.status("measuring") as status:
         results = list(measure(loaders, epochs, lambda name: status.update(f"measuring {name}")))
@@ -71,39 +70,3 @@ def bench(
             "memcpy_bytes_per_second": memcpy_bytes_per_second(),
         }
         json_path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-def image_loaders(
-    dataset: SlipstreamDataset,
-    pipelines: list[str],
-    batch_size: int,
-    threads: int | None,
-    order: Literal["random", "sequential"],
-    image_format: ImageFormat = "jpeg",
-) -> dict[str, SlipstreamLoader]:
-    """A loader for each named pipeline, which reads the first image field only.
-
-    Raises
-    ------
-    SourceError
-        If the data set has no images.
-    """
-    if not dataset.image_fields:
-        raise SourceError(f"no field holds images; the fields are {list(dataset.field_types)}")
-    image, *_ = dataset.image_fields
-    others = [name for name in dataset.field_types if name != image]
-    loaders = {}
-    for name in pipelines:
-        stages = image_pipeline(name)
-        loaders[name] = SlipstreamLoader(
-            dataset,
-            batch_size=min(batch_size, len(dataset)),
-            pipelines={image: stages} if stages else None,
-            order=order,
-            image_format=image_format,
-            seed=0,
-            drop_last=False,
-            exclude_fields=others,
-            num_threads=threads or default_num_threads(),
-        )
-    return loaders

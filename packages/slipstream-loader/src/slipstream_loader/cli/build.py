@@ -16,9 +16,9 @@ from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
 from slipstream_loader.cli.report import count, size
 from slipstream_loader.damage import find_damage, judge_images
-from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.seek_points import write_seek_points
+from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.yuv420 import write_yuv420
 
 
@@ -58,9 +58,7 @@ def build(
 ) -> None:
     """Build the cache of a source, or find that it is there already."""
     console = Console()
-    dataset = SlipstreamDataset(
-        source, cache_dir=cache_dir, storage_options=StorageOptions(max_size=max_size)
-    )
+    dataset = StoredSource.open(source, cache_dir, StorageOptions(max_size=max_size))
     was_there = (dataset.cache_path / MANIFEST_NAME).exists()
     started = time.perf_counter()
     with _executor(dask) as executor:

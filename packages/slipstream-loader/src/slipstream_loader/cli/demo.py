@@ -9,12 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from slipstream_loader.benchmark import measure
-from slipstream_loader.cli.bench import image_loaders
+from slipstream_loader.cli.arguments import image_pipeline
 from slipstream_loader.cli.facts import engines, image_facts
 from slipstream_loader.cli.report import count, measurements_table
-from slipstream_loader.cli.show import spread_ids, write_sheet
-from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.sample_images import write_sample_folder
 
 
@@ -38,8 +35,13 @@ def demo(
 
 
 def _run(console: Console, folder: Path, cache_dir: Path, out: Path) -> None:
+    from slipstream_loader.benchmark import image_loaders, measure  # late: they import torch
+    from slipstream_loader.contact_sheet import spread_ids, write_sheet
+    from slipstream_loader.dataset import SlipstreamDataset
+
     dataset = SlipstreamDataset(folder, cache_dir=cache_dir)
-    loaders = image_loaders(dataset, ["raw", "center_crop", "rrc"], 64, None, "random")
+    pipelines = {name: image_pipeline(name) for name in ("raw", "center_crop", "rrc")}
+    loaders = image_loaders(dataset, pipelines, batch_size=64)
     cache = loaders["raw"].cache
     facts = image_facts(cache, cache.image_fields[0])
     console.print(
@@ -52,5 +54,5 @@ def _run(console: Console, folder: Path, cache_dir: Path, out: Path) -> None:
         results = list(measure(loaders, 3, lambda name: status.update(f"measuring {name}")))
     console.print(measurements_table(results))
     shown = spread_ids(len(cache))
-    write_sheet(cache, shown, "rrc", out)
+    write_sheet(cache, shown, pipelines["rrc"], out)
     console.print(f"random resized crops of {count(len(shown), 'image')}: {out}", soft_wrap=True)

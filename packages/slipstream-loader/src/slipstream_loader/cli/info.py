@@ -14,8 +14,8 @@ from slipstream_decoders import default_num_threads
 from slipstream_loader.cli.arguments import CacheDirOption, JsonOption
 from slipstream_loader.cli.facts import engines, image_facts
 from slipstream_loader.cli.report import size
-from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.machine import machine_info
+from slipstream_loader.stored_source import StoredSource
 
 
 def info(
@@ -50,7 +50,7 @@ def _environment() -> dict[str, Any]:
 
 
 def _about(source: str, cache_dir: Any) -> dict[str, Any]:
-    dataset = SlipstreamDataset(source, cache_dir=cache_dir)
+    dataset = StoredSource.open(source, cache_dir)
     facts: dict[str, Any] = {
         "samples": len(dataset),
         "fields": {name: _kind(spec) for name, spec in dataset.field_types.items()},

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 
-from slipstream_loader.benchmark import Measurement
+if TYPE_CHECKING:
+    from slipstream_loader.benchmark import Measurement
 
 
 def count(number: int, noun: str) -> str:

@@ -17,9 +17,9 @@ from slipstream_loader.cli.arguments import (
     SourceArgument,
     ThreadsOption,
 )
-from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import SourceError
 from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.stored_source import StoredSource
 
 _NAME: Final = "normalization"
 """The file in the cache: statistics of all its images, by field."""
@@ -37,7 +37,7 @@ def stats(
     as_json: JsonOption = False,
 ) -> None:
     """Mean and standard deviation of each colour channel, for Normalize."""
-    cache = prepare_cache(SlipstreamDataset(source, cache_dir=cache_dir))
+    cache = prepare_cache(StoredSource.open(source, cache_dir))
     if not cache.image_fields:
         raise SourceError(f"{cache.cache_dir} has no image field")
     field = cache.image_fields[0]
