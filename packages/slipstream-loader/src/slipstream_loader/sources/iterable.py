@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 import tempfile
 import threading
 from array import array
@@ -21,7 +22,6 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
-import torch.utils.data
 
 from slipstream_cache import FieldSpec, SourceReadError, StorageOptions, default_cache_root
 from slipstream_cache.encoding import SampleEncoder
@@ -284,7 +284,10 @@ def is_iterable(source: Any) -> bool:
     """Tell whether an object is taken as an iterable: it gives samples, but not by their number."""
     if isinstance(source, (str, bytes, Mapping)):
         return False
-    if isinstance(source, (Iterator, torch.utils.data.IterableDataset)):
+    torch_data = sys.modules.get("torch.utils.data")  # not imported: no data set is of its classes
+    if isinstance(source, Iterator) or (
+        torch_data is not None and isinstance(source, torch_data.IterableDataset)
+    ):
         return True
     is_indexed = hasattr(source, "__len__") and hasattr(source, "__getitem__")
     return not is_indexed and (callable(source) or hasattr(source, "__iter__"))
