@@ -27,6 +27,9 @@ MORE_PARAMETERS = {
     "RandomRotate.__init__",  # the options of a rotation, by keyword
     "RandomRotateObject.__init__",  # the same, with a destination
     "RandomZoom.__init__",  # the options of a zoom, by keyword
+    "DecodeMultiResizeCropEmbed.__init__",  # the options of a stage, by keyword
+    "DecodeRandomResizeShortCropLong.__init__",
+    "DecodeUniformMultiRandomResizedCrop.__init__",
     "FastStreamingDataLoader.__init__",  # the arguments of torch.utils.data.DataLoader
     "SlipstreamDataset.__init__",  # the options of a data set, by keyword
     "SlipstreamLoader.__init__",  # the options of a loader, by keyword

@@ -56,6 +56,7 @@ from slipstream_decoders._kernels.resize_planar import planar_workspace_size
 from slipstream_decoders._kernels.turbojpeg import decode_rgb
 from slipstream_decoders._turbojpeg.library import load_turbojpeg
 from slipstream_decoders.seek_points import SeekPoints
+from slipstream_decoders.views import View, addresses_of, crops_of
 
 _SIZE = 224
 _REFERENCE = "libjpeg-turbo, whole"
@@ -286,18 +287,16 @@ class _Bench:
             self.points.sizes,
             batch.heights,
             batch.widths,
-            self.boxes.window,
-            self.boxes.bounds,
+            crops_of([View(self.boxes, (_SIZE, _SIZE))], addresses_of(out)[None]),
             self.header,
-            out.ctypes.data,
-            _SIZE,
-            _SIZE,
             Scratch(
                 self.memory,
                 self._pixels.ctypes.data,
                 self._pixels.nbytes,
                 self._work.ctypes.data,
                 self._work.nbytes,
+                np.empty((1, 4), np.int64),
+                np.empty((2, 4), np.int64),
             ),
             statuses,
         )

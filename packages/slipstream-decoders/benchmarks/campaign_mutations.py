@@ -29,6 +29,7 @@ from slipstream_decoders.engines.native import NativeDecoder, NativeEngine
 from slipstream_decoders.engines.pillow import PillowEngine
 from slipstream_decoders.engines.turbojpeg import TurboJpegEngine
 from slipstream_decoders.seek_points import build_seek_points
+from slipstream_decoders.views import View, addresses_of, crops_of
 
 _ENGINES = {"native": NativeEngine, "turbojpeg": TurboJpegEngine, "pillow": PillowEngine}
 _MOST_PIXELS = 1 << 20
@@ -174,9 +175,10 @@ class _Campaign:
         if kind == "whole":
             status = DecodeStatus(engine.whole(batch, 0, out[0])[0])
         else:
-            boxes = Boxes.of_crops(np.array([box], np.int32))
+            view = View(Boxes.of_crops(np.array([box], np.int32)), _SIZE)
+            crops = crops_of([view], addresses_of(out)[None])
             quality: Quality = "exact" if kind == "exact" else "fast"
-            job = CropJob(batch, boxes, out, quality, np.full(1, 99, np.int32))
+            job = CropJob(batch, crops, quality, np.full(1, 99, np.int32))
             engine.crop(job, np.zeros(1, np.int64))
             status = DecodeStatus(int(job.statuses[0]))
         return status, out.tobytes() if status == DecodeStatus.OK else b""

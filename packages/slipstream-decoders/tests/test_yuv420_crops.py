@@ -269,9 +269,10 @@ class Fence:
 
 def _touch_everything(fence: Fence, height: int, width: int) -> None:
     """All kernels of this format on one image."""
-    from slipstream_decoders._kernels.stored import Scratch, crop_run, window_bytes
+    from slipstream_decoders._kernels.crops import work_bytes_for
+    from slipstream_decoders._kernels.stored import Scratch, crop_run, most_window_bytes
     from slipstream_decoders._kernels.yuv420 import interleave, pack_planes, pack_rgb, payload_bytes
-    from slipstream_decoders.engines.resize import workspace_bytes
+    from slipstream_decoders.views import View, addresses_of, crops_of
 
     rgb, payload = fence.array(3 * height * width), fence.array(payload_bytes(height, width))
     rgb[:] = noise(height, width).reshape(-1)
@@ -297,8 +298,9 @@ def _touch_everything(fence: Fence, height: int, width: int) -> None:
     for codec, memory in ((1, payload), (2, rgb)):
         for mode in range(3):
             out, statuses = fence.array(3 * 19 * 18), np.full(1, 9, np.int32)
-            pixels = fence.array(int(window_bytes(height - y, width - x)))
-            work = fence.array(workspace_bytes(boxes, row, 19, 18))
+            crops = crops_of([View(boxes, (19, 18))], addresses_of(out.reshape(1, 19, 18, 3))[None])
+            pixels = fence.array(int(most_window_bytes(crops, row)))
+            work = fence.array(int(work_bytes_for(crops, row)))
             crop_run(
                 row,
                 np.array([memory.ctypes.data]),
@@ -306,12 +308,8 @@ def _touch_everything(fence: Fence, height: int, width: int) -> None:
                 np.array([height], np.int32),
                 np.array([width], np.int32),
                 np.array([codec], np.uint8),
-                boxes.window,
-                boxes.bounds,
                 mode,
-                out.ctypes.data,
-                19,
-                18,
+                crops,
                 Scratch(pixels.ctypes.data, pixels.nbytes, work.ctypes.data, work.nbytes),
                 statuses,
             )

@@ -22,10 +22,15 @@ __all__ = [
     "DecodeCenterCrop",
     "DecodeDirectRandomResizedCrop",
     "DecodeError",
+    "DecodeMultiRandomResizeShortCropLong",
+    "DecodeMultiRandomResizedCrop",
+    "DecodeMultiResizeCropEmbed",
     "DecodeOnly",
+    "DecodeRandomResizeShortCropLong",
     "DecodeRandomResizedCrop",
     "DecodeResizeCrop",
     "DecodeStatus",
+    "DecodeUniformMultiRandomResizedCrop",
     "DecodeYUVCenterCrop",
     "DecodeYUVFullRes",
     "DecodeYUVPlanes",
@@ -35,11 +40,14 @@ __all__ = [
     "MultiCropPipeline",
     "NamedCopies",
     "Normalize",
+    "Output",
+    "PixelForm",
     "SeekPoints",
     "Stage",
     "StageLike",
     "ToTorchImage",
     "UnsupportedImageError",
+    "View",
     "YUV420NumbaBatchDecoder",
     "Yuv420Images",
     "apply_stage",
@@ -51,15 +59,18 @@ __all__ = [
     "convert_to_baseline",
     "convert_yuv420",
     "crop_images",
+    "crop_views",
     "decode_images",
     "default_num_threads",
     "direct_random_resized_boxes",
     "estimate_rejection_fallback_rate",
     "find_turbojpeg",
+    "fused_stages",
     "named_stages",
     "native_header_statuses",
     "random_resized_boxes",
     "resize_center_boxes",
+    "resize_crop_boxes",
     "rgb_to_yuv420",
     "run_stages",
     "stream_key",
@@ -90,6 +101,7 @@ if TYPE_CHECKING:
         estimate_rejection_fallback_rate,
         random_resized_boxes,
         resize_center_boxes,
+        resize_crop_boxes,
         whole_image_boxes,
     )
     from slipstream_decoders.buffers import (
@@ -100,6 +112,7 @@ if TYPE_CHECKING:
     )
     from slipstream_decoders.decode import (
         crop_images,
+        crop_views,
         decode_images,
     )
     from slipstream_decoders.errors import (
@@ -110,6 +123,9 @@ if TYPE_CHECKING:
     )
     from slipstream_decoders.native_headers import (
         native_header_statuses,
+    )
+    from slipstream_decoders.pixel_form import (
+        PixelForm,
     )
     from slipstream_decoders.pixel_sums import (
         channel_sums,
@@ -128,6 +144,7 @@ if TYPE_CHECKING:
         Stage,
         StageLike,
         apply_stage,
+        fused_stages,
         named_stages,
         run_stages,
     )
@@ -140,16 +157,30 @@ if TYPE_CHECKING:
     from slipstream_decoders.stages.direct_random_resized import (
         DecodeDirectRandomResizedCrop,
     )
+    from slipstream_decoders.stages.embed import (
+        DecodeMultiResizeCropEmbed,
+    )
+    from slipstream_decoders.stages.multi_crop import (
+        DecodeMultiRandomResizedCrop,
+        DecodeMultiRandomResizeShortCropLong,
+        DecodeUniformMultiRandomResizedCrop,
+    )
     from slipstream_decoders.stages.normalize import (
         IMAGENET_MEAN,
         IMAGENET_STD,
         Normalize,
+    )
+    from slipstream_decoders.stages.output import (
+        Output,
     )
     from slipstream_decoders.stages.random_resized import (
         DecodeRandomResizedCrop,
     )
     from slipstream_decoders.stages.resize_crop import (
         DecodeResizeCrop,
+    )
+    from slipstream_decoders.stages.short_long import (
+        DecodeRandomResizeShortCropLong,
     )
     from slipstream_decoders.stages.to_torch_image import (
         ToTorchImage,
@@ -172,6 +203,9 @@ if TYPE_CHECKING:
     )
     from slipstream_decoders.threads import (
         default_num_threads,
+    )
+    from slipstream_decoders.views import (
+        View,
     )
     from slipstream_decoders.yuv420 import (
         rgb_to_yuv420,
@@ -213,39 +247,50 @@ else:
         "BufferPool": "buffers",
         "CorruptImageError": "errors",
         "DecodeCenterCrop": "stages.center_crop",
-        "DecodeError": "errors",
         "DecodeDirectRandomResizedCrop": "stages.direct_random_resized",
+        "DecodeError": "errors",
+        "DecodeMultiRandomResizeShortCropLong": "stages.multi_crop",
+        "DecodeMultiRandomResizedCrop": "stages.multi_crop",
+        "DecodeMultiResizeCropEmbed": "stages.embed",
         "DecodeOnly": "stages.decode_only",
+        "DecodeRandomResizeShortCropLong": "stages.short_long",
         "DecodeRandomResizedCrop": "stages.random_resized",
         "DecodeResizeCrop": "stages.resize_crop",
         "DecodeStatus": "status",
+        "DecodeUniformMultiRandomResizedCrop": "stages.multi_crop",
         "EncodedBatch": "batch",
         "IMAGENET_MEAN": "stages.normalize",
         "IMAGENET_STD": "stages.normalize",
         "MultiCropPipeline": "stages.views",
         "NamedCopies": "stages.views",
         "Normalize": "stages.normalize",
+        "Output": "stages.output",
         "PIXELS_PER_POINT": "seek_points",
+        "PixelForm": "pixel_form",
         "SeekPoints": "seek_points",
         "Stage": "stages.base",
         "StageLike": "stages.base",
         "ToTorchImage": "stages.to_torch_image",
         "UnsupportedImageError": "errors",
+        "View": "views",
         "apply_stage": "stages.base",
         "build_seek_points": "seek_points",
         "center_boxes": "boxes",
         "channel_sums": "pixel_sums",
         "convert_to_baseline": "baseline",
         "crop_images": "decode",
+        "crop_views": "decode",
         "decode_images": "decode",
         "default_num_threads": "threads",
         "direct_random_resized_boxes": "boxes",
         "estimate_rejection_fallback_rate": "boxes",
         "find_turbojpeg": "_turbojpeg.library",
+        "fused_stages": "stages.base",
         "named_stages": "stages.base",
         "native_header_statuses": "native_headers",
         "random_resized_boxes": "boxes",
         "resize_center_boxes": "boxes",
+        "resize_crop_boxes": "boxes",
         "run_stages": "stages.base",
         "stream_key": "rng",
         "uniforms": "rng",

@@ -6,6 +6,8 @@ This is what the stages call; it is also the bare decoder that benchmarks compar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import MAX_PIXELS, Colors, CropJob, Engine, Quality
 from slipstream_decoders.engines.choose import EngineName, jpeg_engines, stored_engine
 from slipstream_decoders.status import DecodeStatus, failed_rows, raise_for_status
+from slipstream_decoders.views import Images, View, addresses_of, crops_of
 
 
 def crop_images(
@@ -58,27 +61,94 @@ def crop_images(
     CorruptImageError, UnsupportedImageError
         With the ids of all samples that failed, unless the context notes failures.
     """
+    (out,) = crop_views(
+        batch,
+        [View(boxes, size)],
+        context,
+        quality=quality,
+        engine=engine,
+        apply_orientation=apply_orientation,
+        colors=colors,
+    )
+    return cast("NDArray[np.uint8]", out)
+
+
+def crop_views(
+    batch: EncodedBatch,
+    views: Sequence[View],
+    context: BatchContext,
+    *,
+    quality: Quality = "fast",
+    engine: EngineName = "auto",
+    apply_orientation: bool = False,
+    colors: Colors = "rgb",
+) -> list[Images]:
+    """Decode each image of a batch once and make one or more crops of it.
+
+    Only what the crops touch is decoded, where the engine can.
+
+    Parameters
+    ----------
+    batch, context, quality, engine, apply_orientation, colors
+        See ``crop_images``.
+    views : sequence of View
+        At least one.
+
+    Returns
+    -------
+    list of Images
+        One a view: an array (B, height, width, 3), or a list of arrays (height, width, 3) if the
+        view gives each image its own size. Buffers of the context's pool that belong to the caller.
+        A pixel is the same to the bit as from a call for its view alone.
+
+    Raises
+    ------
+    CorruptImageError, UnsupportedImageError
+        With the ids of all samples that failed, unless the context notes failures: then a failed
+        sample is black in all views.
+    """
     engines = jpeg_engines(engine)
+    turned = {}
     if apply_orientation:
-        boxes = stored_boxes(boxes, batch.heights, batch.widths, batch.orientations)
-    out = context.buffers.lend((len(batch), *size, 3), np.uint8)
-    job = CropJob(batch, boxes, out, quality, _screened(batch, boxes), colors=colors)
-    is_turned = (batch.orientations > 1) & apply_orientation
-    upright = np.flatnonzero((job.statuses == 0) & ~is_turned)
-    turned = np.flatnonzero((job.statuses == 0) & is_turned)
+        views = [replace(view, boxes=_on_stored(view.boxes, batch)) for view in views]
+        turned = _turned_rows(batch, views)
+    images = [view.lend(context.buffers) for view in views]
+    crops = crops_of(views, np.stack([addresses_of(view) for view in images]))
+    for row, temporary in turned.items():
+        crops.flips[:, row] = False
+        crops.outputs[:, row] = [image.ctypes.data for image in temporary]
+        crops.sizes[:, row] = [image.shape[:2] for image in temporary]
+    job = CropJob(batch, crops, quality, _screened(batch, crops.bounds), colors=colors)
+    rows = np.flatnonzero(job.statuses == DecodeStatus.OK)
 
-    def crop_upright(begin: int, end: int) -> None:
-        _crop_rows(job, engines, upright[begin:end])
+    def crop(begin: int, end: int) -> None:
+        _crop_rows(job, engines, rows[begin:end])
+        for row in turned.keys() & set(rows[begin:end].tolist()):
+            orientation = int(batch.orientations[row])
+            for view, image, temporary in zip(views, images, turned[row], strict=True):
+                upright = display(temporary, orientation)
+                image[row][:] = upright[:, ::-1] if view.mirrored[row] else upright
 
-    def crop_turned(begin: int, end: int) -> None:
-        for row in turned[begin:end].tolist():
-            _crop_turned(job, engines, row)
-
-    context.threads.run(crop_upright, upright.size)
-    context.threads.run(crop_turned, turned.size)
+    context.threads.run(crop, rows.size)
     for row in _settled(job.statuses, context, job.reasons):
-        out[row] = 0
-    return out
+        for view, image in zip(views, images, strict=True):
+            image[row][:] = view.form.bias
+    return images
+
+
+def _on_stored(boxes: Boxes, batch: EncodedBatch) -> Boxes:
+    return stored_boxes(boxes, batch.heights, batch.widths, batch.orientations)
+
+
+def _turned_rows(batch: EncodedBatch, views: Sequence[View]) -> dict[int, list[NDArray[Any]]]:
+    """Rows that are cropped as stored and turned upright after: memory for each of their views."""
+    turned = {}
+    for row in np.flatnonzero(batch.orientations > 1).tolist():
+        step = -1 if is_transposed(int(batch.orientations[row])) else 1
+        turned[row] = [
+            np.empty((*view.sizes[row].tolist()[::step], 3), view.form.dtype) for view in views
+        ]
+    return turned
 
 
 def decode_images(
@@ -137,15 +207,18 @@ def _settled(
     return list(failed)
 
 
-def _screened(batch: EncodedBatch, boxes: Boxes | None) -> NDArray[np.int32]:
-    """Statuses before decoding: what no engine should see is marked already, shape (B,)."""
+def _screened(batch: EncodedBatch, bounds: NDArray[np.int32] | None) -> NDArray[np.int32]:
+    """Statuses before decoding: what no engine should see is marked already, shape (B,).
+
+    ``bounds``: shape (V, B, 4).
+    """
     heights, widths = batch.heights.astype(np.int64), batch.widths.astype(np.int64)
     statuses = np.zeros(len(batch), np.int32)
     statuses[heights * widths > MAX_PIXELS] = DecodeStatus.UNSUPPORTED
-    if boxes is not None:
-        x, y, w, h = boxes.bounds.astype(np.int64).T
+    if bounds is not None:
+        x, y, w, h = np.moveaxis(bounds.astype(np.int64), -1, 0)
         inside = (x >= 0) & (y >= 0) & (w > 0) & (h > 0) & (x + w <= widths) & (y + h <= heights)
-        statuses[~inside] = DecodeStatus.BAD_BOX
+        statuses[~inside.all(axis=0)] = DecodeStatus.BAD_BOX
     readable = (heights > 0) & (widths > 0) & (batch.codecs <= CODEC_RGB)
     statuses[~readable] = DecodeStatus.UNREADABLE
     return statuses
@@ -165,24 +238,3 @@ def _crop_rows(job: CropJob, engines: Sequence[Engine], rows: NDArray[np.int64])
         if remaining.size:
             engine.crop(job, remaining)
             remaining = remaining[job.statuses[remaining] != DecodeStatus.OK]
-
-
-def _crop_turned(job: CropJob, engines: Sequence[Engine], row: int) -> None:
-    """One image whose EXIF orientation is applied: cropped as stored, then turned."""
-    orientation = int(job.batch.orientations[row])
-    height, width = job.out.shape[1:3]
-    shape = (width, height) if is_transposed(orientation) else (height, width)
-    one = slice(row, row + 1)
-    part = CropJob(
-        batch=job.batch.take(one),
-        boxes=Boxes(job.boxes.window[one], job.boxes.bounds[one]),
-        out=np.empty((1, *shape, 3), np.uint8),
-        quality=job.quality,
-        statuses=np.zeros(1, np.int32),
-        colors=job.colors,
-    )
-    _crop_rows(part, engines, np.zeros(1, np.int64))
-    job.out[row] = display(part.out[0], orientation)
-    job.statuses[row] = part.statuses[0]
-    if 0 in part.reasons:
-        job.reasons[row] = part.reasons[0]

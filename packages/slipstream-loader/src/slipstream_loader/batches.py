@@ -19,7 +19,7 @@ from slipstream_decoders import (
     DecodeError,
     StageLike,
     apply_stage,
-    named_stages,
+    fused_stages,
 )
 from slipstream_loader.errors import LoaderError, StageError
 from slipstream_loader.seek_points import EncodedImages
@@ -65,7 +65,7 @@ class BatchMaker:
         self._cache = cache
         self._planes = planes
         self._fields = list(fields)
-        self._pipelines = {name: named_stages(stages) for name, stages in pipelines.items()}
+        self._pipelines = {name: fused_stages(stages) for name, stages in pipelines.items()}
         self._after_batch = list(after_batch)
         self._images: dict[str, EncodedImages | PlanarImages] = {
             name: EncodedImages(cache, name) for name in cache.image_fields if name in pipelines
@@ -174,4 +174,6 @@ def _to_device(value: Any, device: torch.device) -> Any:
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
         return {name: _to_device(item, device) for name, item in value.items()}
+    if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+        return [_to_device(item, device) for item in value]
     return value

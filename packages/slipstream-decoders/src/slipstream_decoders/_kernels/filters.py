@@ -208,13 +208,15 @@ def fill_float_filter(
     support = max(scale, 1.0)
     taps = min(math.ceil(2.0 * support - 1e-9), size)
     weights = table + 4 * entries
+    origin = math.floor(start)  # so that weights do not depend on where the source begins
+    first -= origin
     for entry in range(entries):
         output = min(entry, outputs - 1)
         if flip:
             output = outputs - 1 - output
-        centre = start + (output + 0.5) * scale
+        centre = start - origin + (output + 0.5) * scale
         base = min(max(math.floor(centre - support + 0.5), first), first + size - taps)
-        write_i32(table + 4 * entry, base)
+        write_i32(table + 4 * entry, base + origin)
         write_f32(weights + 4 * entry, base - centre + 0.5)
     one = splat_f32(1.0)
     inverse = splat_f32(1.0 / support)

@@ -8,10 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
-from slipstream_decoders._kernels.filters import BAD_BOX, WORKSPACE
-from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
-from slipstream_decoders._kernels.resize_planar import resize_planar
-from slipstream_decoders._kernels.resize_rgb import resize_rgb
+from slipstream_decoders._kernels.crops import (
+    Crops,
+    DecodedPlanes,
+    Region,
+    are_crops_inside,
+    crop_from_pixels,
+    crops_from_pixels,
+    crops_from_planes,
+)
+from slipstream_decoders._kernels.filters import BAD_BOX, OK, WORKSPACE
 from slipstream_decoders._kernels.yuv420 import interleave, payload_bytes
 
 CORRUPT: Final = 1
@@ -28,30 +34,22 @@ _CODEC_RGB: Final = 2
 
 
 class Image(NamedTuple):
-    """One image and its crop."""
+    """One image."""
 
     payload: int
     size: int
     height: int
     width: int
-    window_x: float
-    window_y: float
-    window_width: float
-    window_height: float
-    bounds_x: int
-    bounds_y: int
-    bounds_width: int
-    bounds_height: int
 
 
 class Scratch(NamedTuple):
     """One thread's memory: addresses, and sizes in bytes."""
 
     pixels: int
-    """For a window of interleaved pixels: ``window_bytes`` of the bounds."""
+    """For a window of interleaved pixels: ``most_window_bytes`` of the rows."""
     pixel_bytes: int
     work: int
-    """For the resize."""
+    """For the resize: ``work_bytes_for`` the rows."""
     work_bytes: int
 
 
@@ -62,115 +60,89 @@ def window_bytes(bounds_height: int, bounds_width: int) -> int:
 
 
 @kernel
-def _crop_planes(image: Image, output: int, height: int, width: int, scratch: Scratch) -> int:
+def most_window_bytes(crops: Crops, rows: NDArray[np.int64]) -> int:
+    """``window_bytes`` for the largest crop of the rows."""
+    most: int = np.int64(0)
+    for view in range(crops.outputs.shape[0]):
+        for row in rows:
+            bounds = crops.bounds[view, row]
+            most = max(most, window_bytes(np.int64(bounds[3]), np.int64(bounds[2])))
+    return most
+
+
+@kernel
+def _crop_planes(image: Image, crops: Crops, row: int, scratch: Scratch) -> int:
     blue = image.payload + image.height * image.width
-    chroma_pitch = (image.width + 1) // 2
-    return resize_planar(
-        image.payload,
-        image.width,
-        blue,
-        blue + chroma_pitch * ((image.height + 1) // 2),
-        chroma_pitch,
-        2,
-        2,
-        image.height,
-        image.width,
-        image.window_x,
-        image.window_y,
-        image.window_width,
-        image.window_height,
-        image.bounds_x,
-        image.bounds_y,
-        image.bounds_width,
-        image.bounds_height,
-        False,
-        UINT8_PIXELS,
-        output,
-        3 * width,
-        0,
-        height,
-        width,
-        0,
+    pitch = (image.width + 1) // 2
+    red = blue + pitch * ((image.height + 1) // 2)
+    ratio = np.int64(2)
+    return crops_from_planes(
+        DecodedPlanes(image.payload, image.width, blue, red, pitch, ratio, ratio),
+        Region(np.int64(0), np.int64(0), image.width, image.height),
+        crops,
+        row,
         scratch.work,
         scratch.work_bytes,
     )
 
 
 @kernel
-def _crop_pixels(
-    image: Image, to_rgb: bool, output: int, height: int, width: int, scratch: Scratch
-) -> int:
-    """The window as interleaved pixels, then the resize of those."""
-    x, y = image.bounds_x - image.bounds_x % 2, image.bounds_y
-    columns, rows = image.bounds_x - x + image.bounds_width, image.bounds_height
-    if not (
-        x >= 0
-        and y >= 0
-        and 0 < image.bounds_width <= image.width - image.bounds_x
-        and 0 < rows <= image.height - y
-    ):
-        return BAD_BOX
-    if 3 * rows * columns > scratch.pixel_bytes:
-        return WORKSPACE
-    interleave(
-        image.payload, image.height, image.width, x, y, columns, rows, to_rgb, scratch.pixels
-    )
-    window = Image(
-        scratch.pixels,
-        3 * rows * columns,
-        rows,
-        columns,
-        image.window_x - x,
-        image.window_y - y,
-        image.window_width,
-        image.window_height,
-        image.bounds_x - x,
-        np.int64(0),
-        image.bounds_width,
-        rows,
-    )
-    return _crop_rgb(window, output, height, width, scratch)
+def _crop_pixels(image: Image, to_rgb: bool, crops: Crops, row: int, scratch: Scratch) -> int:
+    """For each crop its window as interleaved pixels, then the resize of those."""
+    for view in range(crops.outputs.shape[0]):
+        bounds = crops.bounds[view, row]
+        left, top = np.int64(bounds[0] - bounds[0] % 2), np.int64(bounds[1])
+        columns, rows = np.int64(bounds[0] - left + bounds[2]), np.int64(bounds[3])
+        if 3 * rows * columns > scratch.pixel_bytes:
+            return WORKSPACE
+        interleave(
+            image.payload,
+            image.height,
+            image.width,
+            left,
+            top,
+            columns,
+            rows,
+            to_rgb,
+            scratch.pixels,
+        )
+        status = crop_from_pixels(
+            scratch.pixels,
+            3 * columns,
+            Region(left, top, columns, rows),
+            crops,
+            view,
+            row,
+            scratch.work,
+            scratch.work_bytes,
+        )
+        if status != OK:
+            return status
+    return OK
 
 
 @kernel
-def _crop_rgb(image: Image, output: int, height: int, width: int, scratch: Scratch) -> int:
-    return resize_rgb(
-        image.payload,
-        3 * image.width,
-        image.height,
-        image.width,
-        image.window_x,
-        image.window_y,
-        image.window_width,
-        image.window_height,
-        image.bounds_x,
-        image.bounds_y,
-        image.bounds_width,
-        image.bounds_height,
-        False,
-        output,
-        3 * width,
-        height,
-        width,
-        scratch.work,
-        scratch.work_bytes,
-    )
-
-
-@kernel
-def _crop(
-    image: Image, is_rgb: bool, mode: int, output: int, height: int, width: int, scratch: Scratch
-) -> int:
+def _crop(image: Image, is_rgb: bool, mode: int, crops: Crops, row: int, scratch: Scratch) -> int:
     expected = payload_bytes(image.height, image.width)
     if is_rgb:
         expected = 3 * image.height * image.width
     if image.size != expected:
         return CORRUPT
+    if not are_crops_inside(crops, row, image.height, image.width):
+        return BAD_BOX
     if is_rgb:
-        return _crop_rgb(image, output, height, width, scratch)
+        return crops_from_pixels(
+            image.payload,
+            3 * image.width,
+            Region(np.int64(0), np.int64(0), image.width, image.height),
+            crops,
+            row,
+            scratch.work,
+            scratch.work_bytes,
+        )
     if mode == PLANES_TO_RGB:
-        return _crop_planes(image, output, height, width, scratch)
-    return _crop_pixels(image, mode == PIXELS_TO_RGB, output, height, width, scratch)
+        return _crop_planes(image, crops, row, scratch)
+    return _crop_pixels(image, mode == PIXELS_TO_RGB, crops, row, scratch)
 
 
 @kernel
@@ -181,35 +153,16 @@ def crop_run(
     heights: NDArray[np.int32],
     widths: NDArray[np.int32],
     codecs: NDArray[np.uint8],
-    windows: NDArray[np.float64],
-    bounds: NDArray[np.int32],
     mode: int,
-    output: int,
-    height: int,
-    width: int,
+    crops: Crops,
     scratch: Scratch,
     statuses: NDArray[np.int32],
 ) -> None:
-    """Crop and resize the images of ``rows`` in turn.
+    """Make all crops of the images of ``rows`` in turn.
 
-    ``output`` is the address of (B, height, width, 3) bytes. ``mode`` says what becomes of planes;
-    interleaved payloads are resized as Pillow does in any.
+    ``mode`` says what becomes of planes; interleaved payloads are resized as Pillow does in any.
     """
     for row in rows:
-        image = Image(
-            addresses[row],
-            sizes[row],
-            np.int64(heights[row]),
-            np.int64(widths[row]),
-            windows[row, 0],
-            windows[row, 1],
-            windows[row, 2],
-            windows[row, 3],
-            np.int64(bounds[row, 0]),
-            np.int64(bounds[row, 1]),
-            np.int64(bounds[row, 2]),
-            np.int64(bounds[row, 3]),
-        )
+        image = Image(addresses[row], sizes[row], np.int64(heights[row]), np.int64(widths[row]))
         is_rgb = codecs[row] == _CODEC_RGB
-        target = output + row * (3 * height * width)
-        statuses[row] = _crop(image, is_rgb, mode, target, height, width, scratch)
+        statuses[row] = _crop(image, is_rgb, mode, crops, row, scratch)

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.c_call import call_c, call_c_for_address
-from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
-from slipstream_decoders._kernels.resize_planar import resize_planar
-from slipstream_decoders._kernels.resize_rgb import resize_rgb
+from slipstream_decoders._kernels.crops import (
+    Crops,
+    DecodedPlanes,
+    Region,
+    are_crops_inside,
+    crops_from_pixels,
+    crops_from_planes,
+)
 from slipstream_decoders._kernels.simd.memory import read_i32, write_i64
 from slipstream_decoders._kernels.yuv420 import pack_planes
 
@@ -22,6 +27,7 @@ _OK: Final = 0
 _CORRUPT: Final = 1
 _SIZE_MISMATCH: Final = 3
 _UNSUPPORTED: Final = 4
+_BAD_BOX: Final = 5
 _WORKSPACE: Final = 6
 
 _HEADER: Final = 0  # positions in the table of functions
@@ -38,20 +44,12 @@ _TJCS_CMYK: Final = 3
 
 
 class Image(NamedTuple):
-    """One encoded image and its crop."""
+    """One encoded image."""
 
     payload: int
     size: int
     height: int
     width: int
-    window_x: float
-    window_y: float
-    window_width: float
-    window_height: float
-    bounds_x: int
-    bounds_y: int
-    bounds_width: int
-    bounds_height: int
 
 
 class Scratch(NamedTuple):
@@ -112,9 +110,8 @@ def crop_by_rgb(
     functions: NDArray[np.int64],
     handle: int,
     image: Image,
-    output: int,
-    output_height: int,
-    output_width: int,
+    crops: Crops,
+    row: int,
     scratch: Scratch,
 ) -> int:
     """Decode to RGB, crop and resize: Pillow's pixels; a status."""
@@ -132,24 +129,12 @@ def crop_by_rgb(
     )
     if status != _OK:
         return status
-    return resize_rgb(
+    return crops_from_pixels(
         scratch.pixels,
         3 * image.width,
-        image.height,
-        image.width,
-        image.window_x,
-        image.window_y,
-        image.window_width,
-        image.window_height,
-        image.bounds_x,
-        image.bounds_y,
-        image.bounds_width,
-        image.bounds_height,
-        False,
-        output,
-        3 * output_width,
-        output_height,
-        output_width,
+        Region(np.int64(0), np.int64(0), image.width, image.height),
+        crops,
+        row,
         scratch.work,
         scratch.work_bytes,
     )
@@ -252,48 +237,34 @@ def crop_by_planes(
     functions: NDArray[np.int64],
     handle: int,
     image: Image,
-    output: int,
-    output_height: int,
-    output_width: int,
+    crops: Crops,
+    row: int,
     scratch: Scratch,
 ) -> int:
     """Decode to planes, crop and resize them, convert colours at the output size; a status.
 
     What does not come as planes goes by RGB.
     """
-    planes = decode_planes(
+    decoded = decode_planes(
         functions, handle, image.payload, image.size, image.height, image.width, scratch
     )
-    if planes.status == _UNSUPPORTED:
-        return crop_by_rgb(functions, handle, image, output, output_height, output_width, scratch)
-    if planes.status != _OK:
-        return planes.status
-    return resize_planar(
-        planes.luma,
-        planes.luma_pitch,
-        planes.blue,
-        planes.red,
-        planes.chroma_pitch,
-        planes.ratio_y,
-        planes.ratio_x,
-        image.height,
-        image.width,
-        image.window_x,
-        image.window_y,
-        image.window_width,
-        image.window_height,
-        image.bounds_x,
-        image.bounds_y,
-        image.bounds_width,
-        image.bounds_height,
-        False,
-        UINT8_PIXELS,
-        output,
-        3 * output_width,
-        0,
-        output_height,
-        output_width,
-        0,
+    if decoded.status == _UNSUPPORTED:
+        return crop_by_rgb(functions, handle, image, crops, row, scratch)
+    if decoded.status != _OK:
+        return decoded.status
+    return crops_from_planes(
+        DecodedPlanes(
+            decoded.luma,
+            decoded.luma_pitch,
+            decoded.blue,
+            decoded.red,
+            decoded.chroma_pitch,
+            decoded.ratio_y,
+            decoded.ratio_x,
+        ),
+        Region(np.int64(0), np.int64(0), image.width, image.height),
+        crops,
+        row,
         scratch.work,
         scratch.work_bytes,
     )
@@ -307,49 +278,28 @@ def crop_run(
     sizes: NDArray[np.int64],
     heights: NDArray[np.int32],
     widths: NDArray[np.int32],
-    windows: NDArray[np.float64],
-    bounds: NDArray[np.int32],
     by_planes: bool,
-    output: int,
-    output_height: int,
-    output_width: int,
+    crops: Crops,
     scratch: Scratch,
     statuses: NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Decode, crop and resize the images of ``rows`` in turn, up to the first that is damaged.
+    """Decode the images of ``rows`` in turn, up to the first that is damaged; make their crops.
 
-    ``output`` is the address of (B, output_height, output_width, 3) bytes. The result is how many
-    rows have a status now, and the handle of the damaged image, which can tell what is wrong; 0 if
-    there is none.
+    The result is how many rows have a status now, and the handle of the damaged image, which can
+    tell what is wrong; 0 if there is none.
     """
     for done, row in enumerate(rows):
         handle = call_c_for_address(functions[_NEW_HANDLE], ())
         if handle == 0:
             statuses[row] = _WORKSPACE
             continue
-        image = Image(
-            addresses[row],
-            sizes[row],
-            np.int64(heights[row]),
-            np.int64(widths[row]),
-            windows[row, 0],
-            windows[row, 1],
-            windows[row, 2],
-            windows[row, 3],
-            np.int64(bounds[row, 0]),
-            np.int64(bounds[row, 1]),
-            np.int64(bounds[row, 2]),
-            np.int64(bounds[row, 3]),
-        )
-        target = output + row * (3 * output_height * output_width)
-        if by_planes:
-            statuses[row] = crop_by_planes(
-                functions, handle, image, target, output_height, output_width, scratch
-            )
+        image = Image(addresses[row], sizes[row], np.int64(heights[row]), np.int64(widths[row]))
+        if not are_crops_inside(crops, row, image.height, image.width):
+            statuses[row] = _BAD_BOX
+        elif by_planes:
+            statuses[row] = crop_by_planes(functions, handle, image, crops, row, scratch)
         else:
-            statuses[row] = crop_by_rgb(
-                functions, handle, image, target, output_height, output_width, scratch
-            )
+            statuses[row] = crop_by_rgb(functions, handle, image, crops, row, scratch)
         if statuses[row] == _CORRUPT:
             return done + 1, handle
         call_c(functions[_FREE_HANDLE], (handle,))

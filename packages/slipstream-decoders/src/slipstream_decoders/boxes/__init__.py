@@ -1,7 +1,8 @@
 """Which part of each image is cropped: one file a law.
 
 center                 centred square of the shorter side
-resize_center          torchvision's Resize + CenterCrop as one fractional window
+resize_crop            resize of the shorter side + square crop as one fractional window
+resize_center          torchvision's Resize + CenterCrop: the crop above in the centre
 random_resized         torchvision's RandomResizedCrop
 direct_random_resized  the same without rejection
 orientation            boxes and pixels under EXIF orientation
@@ -15,6 +16,7 @@ from slipstream_decoders.boxes.direct_random_resized import (
 )
 from slipstream_decoders.boxes.random_resized import random_resized_boxes
 from slipstream_decoders.boxes.resize_center import resize_center_boxes
+from slipstream_decoders.boxes.resize_crop import resize_crop_boxes
 
 __all__ = [
     "Boxes",
@@ -23,5 +25,6 @@ __all__ = [
     "estimate_rejection_fallback_rate",
     "random_resized_boxes",
     "resize_center_boxes",
+    "resize_crop_boxes",
     "whole_image_boxes",
 ]

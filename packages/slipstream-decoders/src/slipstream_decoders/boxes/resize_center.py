@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders.boxes.base import Boxes
+from slipstream_decoders.boxes.resize_crop import resize_crop_boxes
 
 
 def resize_center_boxes(
@@ -25,27 +26,7 @@ def resize_center_boxes(
     -------
     Boxes
         Windows are fractional; bounds are the whole image, since torchvision crops last.
-
-    Notes
-    -----
-    Source: torchvision ``_compute_resized_output_size`` (the longer side is truncated to an
-    integer) and ``center_crop`` (margins are rounded half to even).
     """
     if not 0 < crop_size <= resize_size:
         raise ValueError(f"crop_size {crop_size} must be in 1..resize_size, which is {resize_size}")
-    tall = heights > widths
-    shorter = np.maximum(np.where(tall, widths, heights).astype(np.float64), 1.0)
-    longer = np.where(tall, heights, widths).astype(np.int64)
-    resized_longer = (resize_size * longer / shorter).astype(np.int64)
-    resized_heights = np.where(tall, resized_longer, resize_size)
-    resized_widths = np.where(tall, resize_size, resized_longer)
-
-    window = np.empty((heights.shape[0], 4), np.float64)
-    window[:, 0] = np.rint((resized_widths - crop_size) / 2.0) * widths / resized_widths
-    window[:, 1] = np.rint((resized_heights - crop_size) / 2.0) * heights / resized_heights
-    window[:, 2] = crop_size * (widths / resized_widths)
-    window[:, 3] = crop_size * (heights / resized_heights)
-    bounds = np.zeros((heights.shape[0], 4), np.int32)
-    bounds[:, 2] = widths
-    bounds[:, 3] = heights
-    return Boxes(window=window, bounds=bounds)
+    return resize_crop_boxes(heights, widths, resize_size, crop_size, 0.5, 0.5)

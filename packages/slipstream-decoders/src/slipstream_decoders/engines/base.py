@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_decoders._kernels.crops import Crops
 from slipstream_decoders.batch import EncodedBatch
-from slipstream_decoders.boxes import Boxes
 
 Quality = Literal["exact", "fast"]
 """``exact``: equal to Pillow's decode, crop and resize. ``fast``: planes are resized, colour is
@@ -30,10 +30,9 @@ class CropJob:
     """Crop and resize the images of a batch; each row is written by one thread."""
 
     batch: EncodedBatch
-    boxes: Boxes
-    """On the stored images."""
-    out: NDArray[np.uint8]
-    """Shape (B, height, width, 3), C-contiguous: interleaved ``colors``."""
+    crops: Crops
+    """One or more crops of each image, on the images as stored. Whoever makes the job keeps the
+    outputs alive."""
     quality: Quality
     statuses: NDArray[np.int32]
     """Shape (B,): ``DecodeStatus``."""
@@ -48,7 +47,10 @@ class Engine(Protocol):
     name: str
 
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
-        """Write ``job.out`` and ``job.statuses`` for ``rows``, in the calling thread."""
+        """Write the outputs and ``job.statuses`` of ``rows``, in the calling thread.
+
+        Each image is decoded once, however many crops there are of it.
+        """
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """Decode one image whole into ``out`` (height, width, 3); its status and reason."""

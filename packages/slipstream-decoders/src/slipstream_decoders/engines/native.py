@@ -11,8 +11,10 @@ import queue
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_decoders._kernels.crops import most_sides, work_bytes_for
+from slipstream_decoders._kernels.jpeg.cover import most_rectangles
 from slipstream_decoders._kernels.jpeg.crop import Scratch as ScratchMemory
-from slipstream_decoders._kernels.jpeg.crop import crop_run, plane_bytes_for
+from slipstream_decoders._kernels.jpeg.crop import crop_run, most_plane_bytes
 from slipstream_decoders._kernels.jpeg.parse import (
     ACROSS,
     COMPONENT_WORDS,
@@ -45,7 +47,6 @@ from slipstream_decoders._kernels.jpeg.rgb import (
 from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE_BYTES
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
-from slipstream_decoders.engines.resize import workspace_bytes
 from slipstream_decoders.status import DecodeStatus
 
 
@@ -172,10 +173,9 @@ class NativeEngine:
 
 
 def _crop_fast(decoder: NativeDecoder, job: CropJob, rows: NDArray[np.int64]) -> None:
-    batch, boxes = job.batch, job.boxes
-    height, width = job.out.shape[1:3]
-    pixels = decoder.scratch.get("pixels", _most_plane_bytes(boxes.bounds[rows]))
-    work = decoder.scratch.get("work", workspace_bytes(boxes, rows, height, width))
+    batch, num_views = job.batch, len(job.crops.outputs)
+    pixels = decoder.scratch.get("pixels", int(most_plane_bytes(job.crops, rows)))
+    work = decoder.scratch.get("work", int(work_bytes_for(job.crops, rows)))
     points, points_sizes = _seek_columns(batch)
     crop_run(
         rows,
@@ -185,31 +185,27 @@ def _crop_fast(decoder: NativeDecoder, job: CropJob, rows: NDArray[np.int64]) ->
         points_sizes,
         batch.heights,
         batch.widths,
-        boxes.window,
-        boxes.bounds,
+        job.crops,
         decoder.header,
-        job.out.ctypes.data,
-        height,
-        width,
         ScratchMemory(
             decoder.memory(int(batch.sizes[rows].max())),
             pixels.ctypes.data,
             pixels.nbytes,
             work.ctypes.data,
             work.nbytes,
+            np.empty((num_views, 4), np.int64),
+            np.empty((most_rectangles(num_views), 4), np.int64),
         ),
         job.statuses,
     )
 
 
 def _crop_exact(decoder: NativeDecoder, job: CropJob, rows: NDArray[np.int64]) -> None:
-    batch, boxes = job.batch, job.boxes
-    height, width = job.out.shape[1:3]
-    most_width, most_height = boxes.bounds[rows, 2:].max(axis=0).tolist()
+    batch = job.batch
+    most_height, most_width = most_sides(job.crops, rows)
     memory = _part_scratch(decoder, int(batch.sizes[rows].max()), most_height, most_width)
-    most_pixels = int(boxes.bounds[rows, 2:].astype(np.int64).prod(axis=1).max())
-    pixels = decoder.scratch.get("pixels", 3 * most_pixels)
-    work = decoder.scratch.get("work", workspace_bytes(boxes, rows, height, width))
+    pixels = decoder.scratch.get("pixels", 3 * most_height * most_width)
+    work = decoder.scratch.get("work", int(work_bytes_for(job.crops, rows)))
     points, points_sizes = _seek_columns(batch)
     exact_crop_run(
         rows,
@@ -219,12 +215,8 @@ def _crop_exact(decoder: NativeDecoder, job: CropJob, rows: NDArray[np.int64]) -
         points_sizes,
         batch.heights,
         batch.widths,
-        boxes.window,
-        boxes.bounds,
+        job.crops,
         decoder.header,
-        job.out.ctypes.data,
-        height,
-        width,
         CropScratch(memory, pixels.ctypes.data, pixels.nbytes, work.ctypes.data, work.nbytes),
         job.statuses,
     )
@@ -234,10 +226,6 @@ def _part_scratch(decoder: NativeDecoder, size: int, height: int, width: int) ->
     """Memory for parts of at most this size, of payloads of at most ``size`` bytes."""
     planes = decoder.scratch.get("planes", int(part_bytes_for(height, width)))
     return PartScratch(decoder.memory(size), planes.ctypes.data, planes.nbytes)
-
-
-def _most_plane_bytes(bounds: NDArray[np.int32]) -> int:
-    return max(int(plane_bytes_for(h, w)) for _, _, w, h in bounds.tolist())
 
 
 def _seek_columns(batch: EncodedBatch) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

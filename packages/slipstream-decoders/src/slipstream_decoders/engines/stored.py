@@ -7,18 +7,18 @@ import queue
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_decoders._kernels.crops import work_bytes_for
 from slipstream_decoders._kernels.stored import (
     PIXELS_TO_RGB,
     PIXELS_TO_YUV,
     PLANES_TO_RGB,
     crop_run,
-    window_bytes,
+    most_window_bytes,
 )
 from slipstream_decoders._kernels.stored import Scratch as ScratchMemory
 from slipstream_decoders._kernels.yuv420 import interleave
 from slipstream_decoders.batch import CODEC_RGB, EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
-from slipstream_decoders.engines.resize import workspace_bytes
 from slipstream_decoders.status import DecodeStatus
 from slipstream_decoders.yuv420 import yuv420_size
 
@@ -41,17 +41,13 @@ class StoredPixelsEngine:
             scratch = self._scratches.get_nowait()
         except queue.Empty:
             scratch = Scratch()
-        batch, boxes = job.batch, job.boxes
-        height, width = job.out.shape[1:3]
+        batch = job.batch
         mode = PLANES_TO_RGB if job.quality == "fast" else PIXELS_TO_RGB
         if job.colors == "yuv":
             mode = PIXELS_TO_YUV
-        largest_width, largest_height = boxes.bounds[rows, 2:].max(axis=0).tolist()
-        pixel_bytes = 0
-        if mode != PLANES_TO_RGB:
-            pixel_bytes = int(window_bytes(largest_height, largest_width))
+        pixel_bytes = 0 if mode == PLANES_TO_RGB else int(most_window_bytes(job.crops, rows))
         pixels = scratch.get("pixels", pixel_bytes)
-        work = scratch.get("work", workspace_bytes(boxes, rows, height, width))
+        work = scratch.get("work", int(work_bytes_for(job.crops, rows)))
         crop_run(
             rows,
             batch.addresses,
@@ -59,12 +55,8 @@ class StoredPixelsEngine:
             batch.heights,
             batch.widths,
             batch.codecs,
-            boxes.window,
-            boxes.bounds,
             mode,
-            job.out.ctypes.data,
-            height,
-            width,
+            job.crops,
             ScratchMemory(pixels.ctypes.data, pixels.nbytes, work.ctypes.data, work.nbytes),
             job.statuses,
         )

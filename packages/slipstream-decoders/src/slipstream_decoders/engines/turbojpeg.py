@@ -7,12 +7,12 @@ import queue
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_decoders._kernels.crops import work_bytes_for
 from slipstream_decoders._kernels.turbojpeg import Scratch as ScratchMemory
 from slipstream_decoders._kernels.turbojpeg import crop_run, decode_rgb
 from slipstream_decoders._turbojpeg.library import load_turbojpeg
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
-from slipstream_decoders.engines.resize import workspace_bytes
 
 
 class _Memory:
@@ -41,11 +41,10 @@ class TurboJpegEngine:
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
         """See ``Engine``."""
         worker = self._take()
-        batch, boxes = job.batch, job.boxes
-        height, width = job.out.shape[1:3]
+        batch = job.batch
         heights, widths = batch.heights[rows].astype(np.int64), batch.widths[rows].astype(np.int64)
         pixels = worker.scratch.get("pixels", _max_image_bytes(heights, widths))
-        work = worker.scratch.get("work", workspace_bytes(boxes, rows, height, width))
+        work = worker.scratch.get("work", int(work_bytes_for(job.crops, rows)))
         memory = ScratchMemory(
             worker.header.ctypes.data,
             pixels.ctypes.data,
@@ -61,12 +60,8 @@ class TurboJpegEngine:
                 batch.sizes,
                 batch.heights,
                 batch.widths,
-                boxes.window,
-                boxes.bounds,
                 job.quality == "fast",
-                job.out.ctypes.data,
-                height,
-                width,
+                job.crops,
                 memory,
                 job.statuses,
             )

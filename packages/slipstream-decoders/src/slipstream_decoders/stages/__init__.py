@@ -9,8 +9,12 @@ random_resized         DecodeRandomResizedCrop
 direct_random_resized  DecodeDirectRandomResizedCrop
 yuv                    DecodeYUVFullRes, DecodeYUVPlanes: whole images in YUV
 yuv_crops              DecodeYUVCenterCrop, DecodeYUVResizeCrop, DecodeYUVRandomResizedCrop
+short_long             DecodeRandomResizeShortCropLong
+multi_crop             several random crops of each image from one decode
+embed                  DecodeMultiResizeCropEmbed
+output                 Output: what a decoding stage writes, with the work of stages after it
 byte_tables            uint8 to floating point in one pass, for the two below
 to_torch_image         ToTorchImage
 normalize              Normalize, IMAGENET_MEAN, IMAGENET_STD
-views                  NamedCopies, MultiCropPipeline
+views                  DecodeViews, NamedCopies, MultiCropPipeline
 """

@@ -10,9 +10,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slipstream_decoders.context import BatchContext
+
+if TYPE_CHECKING:
+    from slipstream_decoders.stages.output import Output
 
 
 class Stage(ABC):
@@ -40,6 +43,44 @@ class Stage(ABC):
         object
             What the next stage takes. A dict returned by the last stage is merged into the batch.
         """
+
+    def fold(self, output: Output, name: str) -> Output | None:
+        """What a decoder has to write so that this stage, coming after it, is done.
+
+        Parameters
+        ----------
+        output : Output
+            What the decoder would write without this stage.
+        name : str
+            The stage's name in the pipeline, under which it draws.
+
+        Returns
+        -------
+        Output or None
+            None, the default, if a decoder cannot do what this stage does. Shape, dtype, memory
+            order and random draws of the result are those of ``apply``; numbers may differ by the
+            rounding to bytes that is left out.
+        """
+        del output, name
+        return None
+
+    def fuse(self, following: StageLike, name: str) -> tuple[Stage, StageLike | None] | None:
+        """Take over work of the stage after this one.
+
+        Parameters
+        ----------
+        following : StageLike
+        name : str
+            Its name in the pipeline.
+
+        Returns
+        -------
+        (Stage, StageLike or None) or None
+            What takes this stage's place and what is left of the following one, None if nothing
+            is; or None, the default, if the two are run one after another.
+        """
+        del following, name
+        return None
 
     def __call__(self, batch: Any) -> Any:
         """Apply the stage outside of a loader, with fresh randomness."""
@@ -86,6 +127,25 @@ def named_stages(stages: StageLike | Sequence[StageLike]) -> list[tuple[str, Sta
     return named
 
 
+def fused_stages(stages: StageLike | Sequence[StageLike]) -> list[tuple[str, StageLike]]:
+    """Name the stages of one pipeline, and let each take over what it can of those after it.
+
+    Random draws are those of the stages under their own names.
+    """
+    fused: list[tuple[str, StageLike]] = []
+    for name, stage in named_stages(stages):
+        rest: StageLike | None = stage
+        first, before = fused[-1] if fused else ("", None)
+        if isinstance(before, Stage):
+            joined = before.fuse(stage, name)
+            if joined is not None:
+                fused[-1] = (first, joined[0])
+                rest = joined[1]
+        if rest is not None:
+            fused.append((name, rest))
+    return fused
+
+
 def apply_stage(name: str, stage: StageLike, batch: Any, context: BatchContext) -> Any:
     """Apply one stage under its name."""
     if isinstance(stage, Stage):
@@ -94,7 +154,7 @@ def apply_stage(name: str, stage: StageLike, batch: Any, context: BatchContext) 
 
 
 def run_stages(stages: StageLike | Sequence[StageLike], batch: Any, context: BatchContext) -> Any:
-    """Apply the stages of one pipeline one after another."""
-    for name, stage in named_stages(stages):
+    """Apply the stages of one pipeline one after another, fused where they can be."""
+    for name, stage in fused_stages(stages):
         batch = apply_stage(name, stage, batch, context)
     return batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,10 +15,13 @@ from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.boxes import Boxes
 from slipstream_decoders.boxes.orientation import displayed_sizes
 from slipstream_decoders.context import BatchContext
-from slipstream_decoders.decode import crop_images
+from slipstream_decoders.decode import crop_views
 from slipstream_decoders.engines.base import Colors, Quality
 from slipstream_decoders.engines.choose import EngineName
-from slipstream_decoders.stages.base import Stage
+from slipstream_decoders.pixel_form import UINT8, PixelForm
+from slipstream_decoders.stages.base import Stage, StageLike
+from slipstream_decoders.stages.output import Output, folded
+from slipstream_decoders.views import View
 from slipstream_decoders.yuv420_encoding import as_yuv420
 
 Exif = Literal["ignore", "apply"]
@@ -32,6 +35,7 @@ class DecodeOptions:
     quality: Quality = "fast"
     engine: EngineName = "auto"
     exif: Exif = "ignore"
+    colors: Colors = "rgb"
 
     def __post_init__(self) -> None:
         _check_choice("quality", self.quality, ("exact", "fast"))
@@ -99,11 +103,13 @@ class CropStage(Stage):
     """
 
     colors: Colors = "rgb"
+    is_one_size: bool = True
+    """Whether all images of a batch get one size: the result is a tensor."""
 
     def __init__(self, size: int | Sequence[int], device: Any, options: DecodeOptions) -> None:
         self.size = size
         self.device = None if device is None else torch.device(device)
-        self.options = options
+        self.options = replace(options, colors=self.colors)
         self.uses_seek_points = self.colors == "rgb" and options.engine in ("auto", "native")
         height_and_width(size)
 
@@ -121,7 +127,36 @@ class CropStage(Stage):
             Of this stage.
         """
 
-    def apply(self, batch: Any, context: BatchContext) -> torch.Tensor:
+    def output_size(self, context: BatchContext) -> tuple[int, int] | NDArray[np.int64]:
+        """Height and width of the result: for all images, or for each, shape (B, 2)."""
+        del context
+        return height_and_width(self.size)
+
+    def view(
+        self,
+        encoded: EncodedBatch,
+        context: BatchContext,
+        form: PixelForm = UINT8,
+        flips: NDArray[np.bool_] | None = None,
+    ) -> View:
+        """What this stage wants of a decoder.
+
+        Parameters
+        ----------
+        encoded : EncodedBatch
+        context : BatchContext
+            Of this stage.
+        form : PixelForm
+        flips : ndarray of bool, shape (B,), optional
+            Which images are mirrored.
+        """
+        heights, widths = encoded.heights, encoded.widths
+        if self.options.exif == "apply":
+            heights, widths = displayed_sizes(heights, widths, encoded.orientations)
+        boxes = self.boxes(heights, widths, context)
+        return View(boxes, self.output_size(context), form, flips)
+
+    def apply(self, batch: Any, context: BatchContext) -> Any:
         """Decode, crop and resize.
 
         Parameters
@@ -133,29 +168,79 @@ class CropStage(Stage):
         Returns
         -------
         Tensor of uint8, shape (B, 3, height, width), channels_last
-            In ``colors``, on ``device`` if one was given.
+            In ``colors``, on ``device`` if one was given. If each image has its own size: a list
+            of uint8 arrays (height, width, 3).
 
         Raises
         ------
         CorruptImageError, UnsupportedImageError
             With the ids of all samples that failed.
         """
-        encoded = as_encoded(batch)
-        if self.colors == "yuv":
-            encoded = as_yuv420(encoded, context)
-        heights, widths = encoded.heights, encoded.widths
-        turn = self.options.exif == "apply"
-        if turn:
-            heights, widths = displayed_sizes(heights, widths, encoded.orientations)
-        pixels = crop_images(
+        return FusedCrop(self, Output()).apply(batch, context)
+
+    def fuse(self, following: StageLike, name: str) -> tuple[Stage, StageLike | None] | None:
+        """See ``Stage``: flips, conversions and normalisations are done by the decoder."""
+        return FusedCrop(self, Output()).fuse(following, name)
+
+
+class FusedCrop(Stage):
+    """A crop stage that writes an output of its own: what comes of it and the stages after it."""
+
+    def __init__(self, crop: CropStage, output: Output) -> None:
+        self.crop = crop
+        self.output = output
+        self.uses_seek_points = crop.uses_seek_points
+
+    def apply(self, batch: Any, context: BatchContext) -> Any:
+        """Decode, crop, resize and whatever else the output says."""
+        encoded = as_decodable(batch, self.crop.options, context)
+        flips = self.output.drawn_flips(context)
+        view = self.crop.view(encoded, context, self.output.form, flips)
+        (images,) = decode_views(encoded, [view], self.crop.options, context)
+        return on_device(images, self.crop.device)
+
+    def fuse(self, following: StageLike, name: str) -> tuple[Stage, StageLike | None] | None:
+        """See ``Stage``."""
+        if not can_fold(self.crop):
+            return None
+        output = folded(following, self.output, name)
+        return None if output is None else (FusedCrop(self.crop, output), None)
+
+
+def can_fold(crop: CropStage) -> bool:
+    """Whether a crop may take over work of others: its result is a tensor on the CPU."""
+    is_plain = type(crop).apply is CropStage.apply
+    return is_plain and crop.is_one_size and (crop.device is None or crop.device.type == "cpu")
+
+
+def as_decodable(batch: Any, options: DecodeOptions, context: BatchContext) -> EncodedBatch:
+    """What a decoding stage accepts, brought to planes where it gives YUV."""
+    encoded = as_encoded(batch)
+    return as_yuv420(encoded, context) if options.colors == "yuv" else encoded
+
+
+def decode_views(
+    encoded: EncodedBatch, views: Sequence[View], options: DecodeOptions, context: BatchContext
+) -> list[torch.Tensor | list[NDArray[Any]]]:
+    """Views of one decode: a channels_last tensor, or a list of HWC arrays, for each."""
+    return [
+        images if isinstance(images, list) else torch.from_numpy(images).permute(0, 3, 1, 2)
+        for images in crop_views(
             encoded,
-            self.boxes(heights, widths, context),
-            height_and_width(self.size),
+            views,
             context,
-            quality=self.options.quality,
-            engine=self.options.engine,
-            apply_orientation=turn,
-            colors=self.colors,
+            quality=options.quality,
+            engine=options.engine,
+            apply_orientation=options.exif == "apply",
+            colors=options.colors,
         )
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-        return images if self.device is None else images.to(self.device, non_blocking=True)
+    ]
+
+
+def on_device(images: Any, device: torch.device | None) -> Any:
+    """A view, moved if a device is given; lists of arrays become lists of CHW tensors there."""
+    if device is None:
+        return images
+    if isinstance(images, list):
+        return [torch.from_numpy(image).permute(2, 0, 1).to(device) for image in images]
+    return images.to(device, non_blocking=True)

@@ -11,6 +11,7 @@ import torch
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.stages.base import Stage
 from slipstream_decoders.stages.byte_tables import UNIT, ByteTable
+from slipstream_decoders.stages.output import Output
 from slipstream_decoders.stages.to_torch_image import as_bchw
 
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
@@ -69,6 +70,11 @@ class Normalize(Stage):
         else:
             normalized = [self._normalize(image) for image in images]
         return normalized if isinstance(batch, list) else normalized[0]
+
+    def fold(self, output: Output, name: str) -> Output | None:
+        """See ``Stage``."""
+        del name
+        return output.normalized(self.mean, self.std, self.dtype, self.device)
 
     def _checked(self, item: Any) -> torch.Tensor:
         images = as_bchw(item)

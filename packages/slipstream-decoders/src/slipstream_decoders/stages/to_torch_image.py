@@ -10,6 +10,7 @@ import torch
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.stages.base import Stage
 from slipstream_decoders.stages.byte_tables import UNIT, ByteTable
+from slipstream_decoders.stages.output import Output
 
 _CHANNELS = (1, 3, 4)
 
@@ -50,6 +51,11 @@ class ToTorchImage(Stage):
         else:
             converted = [self._convert(image) for image in images]
         return converted if isinstance(batch, list) else converted[0]
+
+    def fold(self, output: Output, name: str) -> Output | None:
+        """See ``Stage``."""
+        del name
+        return output.normalized((0.0,) * 3, (1.0,) * 3, self.dtype, self.device)
 
     def _convert(self, images: torch.Tensor) -> torch.Tensor:
         if images.dtype == torch.uint8:

@@ -1,15 +1,33 @@
-"""Several views of one batch: named copies, and a pipeline for each view."""
+"""Several views of one batch: from one decode, or as copies, and a pipeline for each view."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.context import BatchContext
-from slipstream_decoders.stages.base import Stage, StageLike, named_stages, run_stages
+from slipstream_decoders.stages.base import (
+    Stage,
+    StageLike,
+    apply_stage,
+    named_stages,
+)
+from slipstream_decoders.stages.crop import (
+    CropStage,
+    as_decodable,
+    can_fold,
+    decode_views,
+    on_device,
+)
+from slipstream_decoders.stages.output import Output, folded
+
+_NamedStages = list[tuple[str, StageLike]]
 
 
 class NamedCopies(Stage):
@@ -40,17 +58,117 @@ def _copy(batch: Any) -> Any:
         return batch.copy()
     if isinstance(batch, list):
         return [_copy(item) for item in batch]
+    if isinstance(batch, EncodedBatch):
+        return batch  # nobody changes it
     raise TypeError(
         f"cannot copy {type(batch).__name__}: NamedCopies takes the tensor, array or list of a "
         "decoding stage"
     )
 
 
+@dataclass(frozen=True)
+class ViewCrop:
+    """The crop of one view, and what its random numbers depend on."""
+
+    crop: CropStage
+    view: str
+    """The view whose random numbers place the crop: its own, or the one that it is yoked to."""
+    stage: str | None = None
+    """The name under which the crop draws; None: that of the stage that decodes."""
+
+
+class DecodeViews(Stage):
+    """Decode each image once and make the crops of several views of it.
+
+    Gives a dict of view -> tensor. All crops have to decode alike: quality, engine and EXIF.
+
+    Parameters
+    ----------
+    crops : mapping of str to ViewCrop
+        View name -> crop, at least one.
+    as_list : bool
+        Whether to give a list of the views instead of a dict.
+    """
+
+    def __init__(self, crops: Mapping[str, ViewCrop], *, as_list: bool = False) -> None:
+        if not crops:
+            raise ValueError("expected at least one crop")
+        self._crops = dict(crops)
+        self._as_list = as_list
+        self._outputs = dict.fromkeys(crops, Output())
+        self.crops = {name: crop.crop for name, crop in crops.items()}
+        self.uses_seek_points = any(crop.uses_seek_points for crop in self.crops.values())
+        if len({crop.options for crop in self.crops.values()}) > 1:
+            raise ValueError(
+                "crops of one decode must have the same quality, engine, exif and colours, got "
+                f"{[crop.options for crop in self.crops.values()]}"
+            )
+
+    def apply(self, batch: Any, context: BatchContext) -> Any:
+        """Decode, crop and resize.
+
+        Returns
+        -------
+        dict of str to Tensor
+            uint8 (B, 3, height, width) in channels_last order, or lists of arrays (height, width,
+            3) for crops that give each image its own size; pixels are those of separate decodes.
+
+        Raises
+        ------
+        CorruptImageError, UnsupportedImageError
+            With the ids of all samples that failed.
+        """
+        options = next(iter(self.crops.values())).options
+        encoded = as_decodable(batch, options, context)
+        wanted = []
+        for name, each in self._crops.items():
+            output = self._outputs[name]
+            place = context.in_view(each.view).in_stage(each.stage or context.stage)
+            flips = output.drawn_flips(context.in_view(name))
+            wanted.append(each.crop.view(encoded, place, output.form, flips))
+        decoded = decode_views(encoded, wanted, options, context)
+        views = {
+            name: on_device(images, crop.device)
+            for (name, crop), images in zip(self.crops.items(), decoded, strict=True)
+        }
+        return list(views.values()) if self._as_list else views
+
+    def fuse(self, following: StageLike, name: str) -> tuple[Stage, StageLike | None] | None:
+        """See ``Stage``: the first stages of each view; for a list, those that draw nothing."""
+        if self._as_list:
+            fused, rest = self.folding({view: [(name, following)] for view in self.crops})
+            draws = any(output.flips for output in fused._outputs.values())
+            return None if draws or any(rest.values()) else (fused, None)
+        if type(following) is not MultiCropPipeline or following.stages.keys() - self.crops.keys():
+            return None
+        fused, rest = self.folding(following.stages)
+        return fused, MultiCropPipeline.of_named(rest) if any(rest.values()) else None
+
+    def folding(
+        self, stages: Mapping[str, _NamedStages]
+    ) -> tuple[DecodeViews, dict[str, _NamedStages]]:
+        """This stage with as many of each view's first stages as it can take, and the others."""
+        fused = copy.copy(self)
+        fused._outputs = dict(self._outputs)
+        rest = {}
+        for view, named in stages.items():
+            taken = 0
+            for name, stage in named if can_fold(self.crops[view]) else []:
+                output = folded(stage, fused._outputs[view], name)
+                if output is None:
+                    break
+                fused._outputs[view] = output
+                taken += 1
+            rest[view] = named[taken:]
+        return fused, rest
+
+
 class MultiCropPipeline(Stage):
     """A pipeline for each view of a dict of views.
 
     Views are independent: the view's name is part of the key of every random stream. Views without
-    a pipeline pass through.
+    a pipeline pass through. Where every pipeline begins with a decoding crop, this may be the first
+    stage of an image field: images are then decoded once for all views.
 
     Parameters
     ----------
@@ -59,9 +177,19 @@ class MultiCropPipeline(Stage):
     """
 
     def __init__(self, pipelines: Mapping[str, StageLike | Sequence[StageLike]]) -> None:
-        self.pipelines = dict(pipelines)
-        for stages in self.pipelines.values():
-            named_stages(stages)  # refuses what is not a stage now, not in the first batch
+        self.stages = {view: named_stages(stages) for view, stages in pipelines.items()}
+        self._decoder = _decoder_of(self.stages)
+        if self._decoder is not None:
+            self.uses_seek_points = self._decoder.uses_seek_points
+            after = {view: named[1:] for view, named in self.stages.items()}
+            self._decoder, self._after_decoder = self._decoder.folding(after)
+
+    @classmethod
+    def of_named(cls, stages: Mapping[str, _NamedStages]) -> MultiCropPipeline:
+        """Stages that have names already, under which they draw."""
+        pipeline = cls({})
+        pipeline.stages = dict(stages)
+        return pipeline
 
     def apply(self, batch: Any, context: BatchContext) -> dict[str, Any]:
         """Run the pipelines.
@@ -71,15 +199,48 @@ class MultiCropPipeline(Stage):
         LookupError
             If the batch has no view of a pipeline's name.
         """
-        if not isinstance(batch, Mapping):
+        stages: Mapping[str, _NamedStages] = self.stages
+        encoded = self._shared(batch)
+        if encoded is not None and self._decoder is not None:
+            others = batch if _is_views(batch) else {}
+            batch = {**others, **self._decoder.apply(encoded, context)}
+            stages = self._after_decoder
+        if not _is_views(batch):
             raise TypeError(
                 f"MultiCropPipeline takes a dict of views, got {type(batch).__name__}: put "
-                "NamedCopies or a multi-crop decoder before it"
+                "NamedCopies or a multi-crop decoder before it, or let every view's pipeline "
+                "begin with a decoding crop of the same quality, engine and exif"
             )
-        missing = [name for name in self.pipelines if name not in batch]
+        missing = [name for name in stages if name not in batch]
         if missing:
             raise LookupError(f"no view named {missing}; the batch has {list(batch)}")
         views = dict(batch)
-        for name, stages in self.pipelines.items():
-            views[name] = run_stages(stages, views[name], context.in_view(name))
+        for view, named in stages.items():
+            for name, stage in named:
+                views[view] = apply_stage(name, stage, views[view], context.in_view(view))
         return views
+
+    def _shared(self, batch: Any) -> Any:
+        """The encoded images that all views are to be made of, or None."""
+        if not _is_views(batch):
+            return batch if isinstance(batch, (EncodedBatch, Mapping, list)) else None
+        first, *others = [batch.get(view) for view in self.stages] or [None]
+        is_shared = isinstance(first, EncodedBatch) and all(each is first for each in others)
+        return first if is_shared else None
+
+
+def _is_views(batch: Any) -> bool:
+    """Whether this is a dict of views, and not an encoded batch as a mapping."""
+    return isinstance(batch, Mapping) and "sizes" not in batch
+
+
+def _decoder_of(stages: Mapping[str, _NamedStages]) -> DecodeViews | None:
+    """The first crops of all pipelines as one decode; None if that cannot be."""
+    crops = {}
+    for view, named in stages.items():
+        name, crop = named[0] if named else ("", None)
+        if not isinstance(crop, CropStage) or type(crop).apply is not CropStage.apply:
+            return None
+        crops[view] = ViewCrop(crop, view, name)
+    options = {each.crop.options for each in crops.values()}
+    return DecodeViews(crops) if len(options) == 1 else None

@@ -20,9 +20,14 @@ __all__ = [
     "CenterCropDecoder",
     "DecodeCenterCrop",
     "DecodeDirectRandomResizedCrop",
+    "DecodeMultiRandomResizeShortCropLong",
+    "DecodeMultiRandomResizedCrop",
+    "DecodeMultiResizeCropEmbed",
     "DecodeOnly",
+    "DecodeRandomResizeShortCropLong",
     "DecodeRandomResizedCrop",
     "DecodeResizeCrop",
+    "DecodeUniformMultiRandomResizedCrop",
     "DecodeYUVCenterCrop",
     "DecodeYUVFullRes",
     "DecodeYUVPlanes",
@@ -35,11 +40,14 @@ __all__ = [
     "FieldSpec",
     "LitDataSource",
     "MultiCropPipeline",
+    "MultiCropRandomResizedCrop",
+    "MultiRandomResizedCrop",
     "NamedCopies",
     "Normalize",
     "OptimizedCache",
     "QuasiRandom",
     "RandomResizeCropDecoder",
+    "RandomResizeShortCropLong",
     "RandomResizedCrop",
     "Recipe",
     "SampleCache",
@@ -93,9 +101,14 @@ _LAYER_OF = {
     "CenterCropDecoder": "slipstream_decoders",
     "DecodeCenterCrop": "slipstream_decoders",
     "DecodeDirectRandomResizedCrop": "slipstream_decoders",
+    "DecodeMultiRandomResizeShortCropLong": "slipstream_decoders",
+    "DecodeMultiRandomResizedCrop": "slipstream_decoders",
+    "DecodeMultiResizeCropEmbed": "slipstream_decoders",
     "DecodeOnly": "slipstream_decoders",
+    "DecodeRandomResizeShortCropLong": "slipstream_decoders",
     "DecodeRandomResizedCrop": "slipstream_decoders",
     "DecodeResizeCrop": "slipstream_decoders",
+    "DecodeUniformMultiRandomResizedCrop": "slipstream_decoders",
     "DecodeYUVCenterCrop": "slipstream_decoders",
     "DecodeYUVFullRes": "slipstream_decoders",
     "DecodeYUVPlanes": "slipstream_decoders",
@@ -105,9 +118,12 @@ _LAYER_OF = {
     "Decoder": "slipstream_decoders",
     "DirectRandomResizedCrop": "slipstream_decoders",
     "MultiCropPipeline": "slipstream_decoders",
+    "MultiCropRandomResizedCrop": "slipstream_decoders",
+    "MultiRandomResizedCrop": "slipstream_decoders",
     "NamedCopies": "slipstream_decoders",
     "Normalize": "slipstream_decoders",
     "RandomResizeCropDecoder": "slipstream_decoders",
+    "RandomResizeShortCropLong": "slipstream_decoders",
     "RandomResizedCrop": "slipstream_decoders",
     "Stage": "slipstream_decoders",
     "ToTorchImage": "slipstream_decoders",
@@ -132,8 +148,11 @@ _RENAMED = {  # names of earlier versions -> their names in the layers
     "CenterCropDecoder": "DecodeCenterCrop",
     "Decoder": "DecodeOnly",
     "DirectRandomResizedCrop": "DecodeDirectRandomResizedCrop",
+    "MultiCropRandomResizedCrop": "DecodeUniformMultiRandomResizedCrop",
+    "MultiRandomResizedCrop": "DecodeMultiRandomResizedCrop",
     "OptimizedCache": "SampleCache",
     "RandomResizeCropDecoder": "DecodeRandomResizedCrop",
+    "RandomResizeShortCropLong": "DecodeRandomResizeShortCropLong",
     "RandomResizedCrop": "DecodeRandomResizedCrop",
 }
 
@@ -161,9 +180,14 @@ if TYPE_CHECKING:
         BatchContext,
         DecodeCenterCrop,
         DecodeDirectRandomResizedCrop,
+        DecodeMultiRandomResizedCrop,
+        DecodeMultiRandomResizeShortCropLong,
+        DecodeMultiResizeCropEmbed,
         DecodeOnly,
         DecodeRandomResizedCrop,
+        DecodeRandomResizeShortCropLong,
         DecodeResizeCrop,
+        DecodeUniformMultiRandomResizedCrop,
         DecodeYUVCenterCrop,
         DecodeYUVFullRes,
         DecodeYUVPlanes,
@@ -180,9 +204,14 @@ if TYPE_CHECKING:
     from slipstream_decoders import DecodeCenterCrop as CenterCrop
     from slipstream_decoders import DecodeCenterCrop as CenterCropDecoder
     from slipstream_decoders import DecodeDirectRandomResizedCrop as DirectRandomResizedCrop
+    from slipstream_decoders import DecodeMultiRandomResizedCrop as MultiRandomResizedCrop
     from slipstream_decoders import DecodeOnly as Decoder
     from slipstream_decoders import DecodeRandomResizedCrop as RandomResizeCropDecoder
     from slipstream_decoders import DecodeRandomResizedCrop as RandomResizedCrop
+    from slipstream_decoders import DecodeRandomResizeShortCropLong as RandomResizeShortCropLong
+    from slipstream_decoders import (
+        DecodeUniformMultiRandomResizedCrop as MultiCropRandomResizedCrop,
+    )
     from slipstream_loader import (
         FastLoader,
         FastStreamingDataLoader,

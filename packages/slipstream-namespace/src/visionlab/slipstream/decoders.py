@@ -8,5 +8,8 @@ from visionlab.slipstream import CenterCrop as CenterCrop
 from visionlab.slipstream import CenterCropDecoder as CenterCropDecoder
 from visionlab.slipstream import Decoder as Decoder
 from visionlab.slipstream import DirectRandomResizedCrop as DirectRandomResizedCrop
+from visionlab.slipstream import MultiCropRandomResizedCrop as MultiCropRandomResizedCrop
+from visionlab.slipstream import MultiRandomResizedCrop as MultiRandomResizedCrop
 from visionlab.slipstream import RandomResizeCropDecoder as RandomResizeCropDecoder
 from visionlab.slipstream import RandomResizedCrop as RandomResizedCrop
+from visionlab.slipstream import RandomResizeShortCropLong as RandomResizeShortCropLong

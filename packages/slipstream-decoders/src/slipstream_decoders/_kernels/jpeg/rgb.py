@@ -12,6 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
+from slipstream_decoders._kernels.crops import (
+    Crops,
+    Region,
+    are_crops_inside,
+    crop_from_pixels,
+    crops_from_pixels,
+    region_of_bounds,
+)
 from slipstream_decoders._kernels.filters import copy_bytes, round_up
 from slipstream_decoders._kernels.jpeg.parse import (
     HEIGHT,
@@ -34,7 +42,6 @@ from slipstream_decoders._kernels.jpeg.upsample import (
 )
 from slipstream_decoders._kernels.jpeg.workspace import BAD_BOX, OK, SIZE_MISMATCH
 from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE as TOO_SMALL
-from slipstream_decoders._kernels.resize_rgb import resize_rgb
 from slipstream_decoders._kernels.simd.chroma import write_gray_pixels, write_rgb_pixels
 
 _PIXELS: Final = 16  # that one call converts
@@ -72,7 +79,7 @@ class CropScratch(NamedTuple):
 
     part: PartScratch
     pixels: int
-    """For the RGB pixels of the bounds."""
+    """For the RGB pixels of ``most_sides`` of the rows."""
     pixel_bytes: int
     work: int
     """For the resize."""
@@ -228,46 +235,77 @@ def _write_gray_row(luma: int, width: int, tile: int, target: int) -> None:
 
 
 @kernel
-def exact_crop(
-    part: Part,
-    window_x: float,
-    window_y: float,
-    window_width: float,
-    window_height: float,
-    header: NDArray[np.int64],
-    output: int,
-    output_height: int,
-    output_width: int,
-    scratch: CropScratch,
+def exact_crops(
+    part: Part, header: NDArray[np.int64], crops: Crops, row: int, scratch: CropScratch
 ) -> int:
-    """Decode the part, which is the crop's bounds, and resize the window in it as Pillow does."""
-    pitch = 3 * part.part_width
-    if pitch * part.part_height > scratch.pixel_bytes:
+    """Decode what the crops of an image need and resize their windows as Pillow does.
+
+    The part is of no size yet. One part holds all bounds, unless the bounds are smaller and seek
+    points let each be decoded alone.
+    """
+    if not are_crops_inside(crops, row, part.height, part.width):
+        return BAD_BOX
+    region = region_of_bounds(crops, row)
+    num_views = crops.outputs.shape[0]
+    pixels = np.int64(0)
+    for view in range(num_views):
+        pixels += np.int64(crops.bounds[view, row, 2]) * crops.bounds[view, row, 3]
+    if part.points == 0 or pixels >= region.width * region.height:
+        status = _decode_region(part, header, region, scratch)
+        if status != OK:
+            return status
+        return crops_from_pixels(
+            scratch.pixels,
+            3 * region.width,
+            region,
+            crops,
+            row,
+            scratch.work,
+            scratch.work_bytes,
+        )
+    for view in range(num_views):
+        bounds = crops.bounds[view, row]
+        region = Region(
+            np.int64(bounds[0]), np.int64(bounds[1]), np.int64(bounds[2]), np.int64(bounds[3])
+        )
+        status = _decode_region(part, header, region, scratch)
+        if status == OK:
+            status = crop_from_pixels(
+                scratch.pixels,
+                3 * region.width,
+                region,
+                crops,
+                view,
+                row,
+                scratch.work,
+                scratch.work_bytes,
+            )
+        if status != OK:
+            return status
+    return OK
+
+
+@kernel
+def _decode_region(
+    part: Part, header: NDArray[np.int64], region: Region, scratch: CropScratch
+) -> int:
+    """Decode a region of the part's image into the scratch memory."""
+    pitch = 3 * region.width
+    if pitch * region.height > scratch.pixel_bytes:
         return TOO_SMALL
-    status = decode_part(part, header, scratch.pixels, pitch, scratch.part)
-    if status != OK:
-        return status
-    return resize_rgb(
-        scratch.pixels,
-        pitch,
-        part.part_height,
-        part.part_width,
-        window_x - part.x,
-        window_y - part.y,
-        window_width,
-        window_height,
-        0,
-        0,
-        part.part_width,
-        part.part_height,
-        False,
-        output,
-        3 * output_width,
-        output_height,
-        output_width,
-        scratch.work,
-        scratch.work_bytes,
+    wanted = Part(
+        part.payload,
+        part.size,
+        part.points,
+        part.points_bytes,
+        part.height,
+        part.width,
+        region.left,
+        region.top,
+        region.height,
+        region.width,
     )
+    return decode_part(wanted, header, scratch.pixels, pitch, scratch.part)
 
 
 @kernel
@@ -279,19 +317,13 @@ def exact_crop_run(
     points_sizes: NDArray[np.int64],
     heights: NDArray[np.int32],
     widths: NDArray[np.int32],
-    windows: NDArray[np.float64],
-    bounds: NDArray[np.int32],
+    crops: Crops,
     header: NDArray[np.int64],
-    output: int,
-    output_height: int,
-    output_width: int,
     scratch: CropScratch,
     statuses: NDArray[np.int32],
 ) -> None:
-    """Decode, crop and resize the images of ``rows`` in turn.
-
-    ``output`` is the address of (B, output_height, output_width, 3) bytes.
-    """
+    """Decode the images of ``rows`` in turn and make all their crops."""
+    nothing = np.int64(0)
     for row in rows:
         part = Part(
             addresses[row],
@@ -300,20 +332,9 @@ def exact_crop_run(
             points_sizes[row],
             np.int64(heights[row]),
             np.int64(widths[row]),
-            np.int64(bounds[row, 0]),
-            np.int64(bounds[row, 1]),
-            np.int64(bounds[row, 3]),
-            np.int64(bounds[row, 2]),
+            nothing,
+            nothing,
+            nothing,
+            nothing,
         )
-        statuses[row] = exact_crop(
-            part,
-            windows[row, 0],
-            windows[row, 1],
-            windows[row, 2],
-            windows[row, 3],
-            header,
-            output + row * (3 * output_height * output_width),
-            output_height,
-            output_width,
-            scratch,
-        )
+        statuses[row] = exact_crops(part, header, crops, row, scratch)
