@@ -16,6 +16,7 @@ import numpy as np
 
 from sqrtspace_streams._rows import Array, Range, Rows, padded
 from sqrtspace_streams._stage import Stage
+from sqrtspace_streams.adapters import NumpyBackend
 from sqrtspace_streams.errors import ImpureStageError, RowCouplingError, StageError
 
 
@@ -31,10 +32,19 @@ class StageCall:
         Rows of a canonical block.
     seed : int
         Of the generators that the stage may ask for.
+    backend : NumpyBackend
+        What the stage is given.
     """
 
-    def __init__(self, stage: Stage, arguments: dict[str, Any], block_rows: int, seed: int) -> None:
-        self.stage, self.arguments = stage, arguments
+    def __init__(
+        self,
+        stage: Stage,
+        arguments: dict[str, Any],
+        block_rows: int,
+        seed: int,
+        backend: NumpyBackend,
+    ) -> None:
+        self.stage, self.arguments, self._backend = stage, arguments, backend
         self._block_rows, self._seed = block_rows, seed
         self._wants_rng = stage.wants_rng
 
@@ -84,7 +94,7 @@ class StageCall:
             arrays = self._arrays(inputs, (t, t + 1), (t, t + 1), limit)
             if self.stage.context == (0, 0):
                 arrays = [array[0] for array in arrays]
-            row = np.asarray(self._invoke(arrays, t, t + 1))[None]
+            row = self._invoke(arrays, t, t + 1)[None]
             if result is None:
                 result = np.empty((hi - lo, *row.shape[1:]), row.dtype)
             self._check_like(result, row, (t, t + 1))
@@ -104,25 +114,28 @@ class StageCall:
     def _call(self, arrays: Sequence[Array], lo: int, hi: int) -> Array:
         """Call with a block and check what comes back."""
         output = self._invoke(arrays, lo, hi)
-        if not isinstance(output, np.ndarray):
-            kind = type(output).__name__
-            raise StageError(self.stage.name, lo, hi, f"returned a {kind}: expected an array")
         if output.ndim < 1 or len(output) != hi - lo:
             problem = f"returned shape {output.shape}: expected {hi - lo} rows, one per window"
             raise StageError(self.stage.name, lo, hi, problem)
         return output
 
-    def _invoke(self, arrays: Sequence[Array], lo: int, hi: int) -> Any:
+    def _invoke(self, arrays: Sequence[Array], lo: int, hi: int) -> Array:
+        """Call the function; what it returns is an array, of any shape."""
         arguments = self.arguments
         if self._wants_rng:
             arguments = arguments | {"rng": window_rng(self._seed, self.stage.name, lo)}
         try:
-            return self.stage.function(*arrays, **arguments)
+            given = map(self._backend.give, arrays)
+            output = self.stage.function(*given, **arguments)
         except (MemoryError, StageError):
             raise
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             raise StageError(self.stage.name, lo, hi, problem) from error
+        try:
+            return self._backend.take(output)
+        except TypeError as error:
+            raise StageError(self.stage.name, lo, hi, str(error)) from None
 
     def _check_like(self, result: Array, block: Array, part: Range) -> None:
         if block.shape[1:] != result.shape[1:] or block.dtype != result.dtype:

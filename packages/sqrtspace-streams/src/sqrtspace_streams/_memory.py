@@ -88,6 +88,8 @@ class Memory:
         self._graph = graph
         self.lru = LRUCache(lru_bytes)
         self.origin = 0
+        self.untried: set[str] = set()
+        """Stages whose purity has not been tried."""
         self.costs: dict[bytes, Costs] = {}
         """What targets cost, by digest."""
         self._histories: dict[str, dict[bytes, KernelHistory]] = {}

@@ -10,10 +10,12 @@ import numpy as np
 
 from sqrtspace_streams._graph import CompiledGraph, Graph
 from sqrtspace_streams._hardware import llc_bytes, machine
-from sqrtspace_streams._memory import Memory
+from sqrtspace_streams._kernel_run import KernelHistory
+from sqrtspace_streams._memory import Memory, RowCache
 from sqrtspace_streams._params import resolve, signatures
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._sweep import Sweep
+from sqrtspace_streams.adapters import NumpyBackend
 from sqrtspace_streams.autotune import Probe, probe_size
 from sqrtspace_streams.config import Settings
 from sqrtspace_streams.counts import Counts
@@ -31,8 +33,8 @@ class Question:
         What is asked.
     source, settings, memory
         Of the pipeline.
-    untried : set of str
-        Stages whose purity has not been tried.
+    backend : NumpyBackend
+        What stages are given.
     """
 
     def __init__(
@@ -43,14 +45,14 @@ class Question:
         source: Source,
         settings: Settings,
         memory: Memory,
-        untried: set[str],
+        backend: NumpyBackend,
     ) -> None:
         self.compiled: CompiledGraph = graph.compile(target)
         self.target = target
         self._arguments = resolve(graph, self.compiled, params)
         self._digests = signatures(self.compiled, self._arguments)
         self._source, self._settings, self._memory = source, settings, memory
-        self._untried = untried
+        self._backend = backend
         self._sweep: Sweep | None = None
         self.plan: Plan | None = None
         """How it is answered, once that is decided."""
@@ -91,7 +93,8 @@ class Question:
         planner, count = Planner(self._settings), None if t1 is None else t1 - t0
         plan = self._plan_at_once(planner, count, keeps_result, may_probe)
         self.plan = plan or planner.without_costs(count, "the first windows are measured", "sqrt")
-        sweep = self._sweep = self._new_sweep(self.plan, count)
+        is_query = plan is not None and count is not None and count <= plan.tile
+        sweep = self._sweep = self._new_sweep(self.plan, is_query)
         if plan is None:
             probe = Probe(sweep, probe_size(count, self._settings.block_rows))
             yield from probe.run(t0)
@@ -114,7 +117,7 @@ class Question:
         plan = self._plan_at_once(planner, count, keeps_result, True)
         if plan is None:
             histories = Memory(Graph(), 0).histories(self.compiled, self._digests, None)
-            sweep = Sweep(self.compiled, self._arguments, self._source, self._settings, histories)
+            sweep = self._sweep_over(self._source, histories)
             probe = Probe(sweep, probe_size(count, self._settings.block_rows))
             for _ in probe.run(-(-self._source.oldest // self._settings.hop)):
                 pass
@@ -133,7 +136,7 @@ class Question:
         if settings.mode == "classic":
             return planner.without_costs(count, "mode='classic' was asked for", "classic")
         if count is not None and count <= settings.block_rows:
-            return planner.without_costs(count, "so few windows are one tile", "sqrt")
+            return planner.for_few(count, self._memory.costs.get(self.digest))
         costs = self._memory.costs.get(self.digest)
         if costs is not None:
             return planner.decide(costs, count, machine(), keeps_result=keeps_result)
@@ -155,21 +158,33 @@ class Question:
             return planner.without_costs(count, "so few windows fit the cache", "classic")
         return planner.without_costs(count, "too few windows to measure", "sqrt")
 
-    def _new_sweep(self, plan: Plan, count: int | None) -> Sweep:
-        is_classic = plan.mode == "classic" and self._settings.mode == "classic"
-        is_query = not is_classic and count is not None and count <= plan.tile
+    def _new_sweep(self, plan: Plan, is_query: bool) -> Sweep:
+        is_classic = self._settings.mode == "classic"
         ring = None if is_classic else (plan.k, plan.slots, plan.ring)
         histories = self._memory.histories(self.compiled, self._digests, ring)
         self._memory.lru.capacity = plan.lru_bytes
         cache = self._memory.caching(self.compiled, self._digests, is_query)
+        untried = self._memory.untried
+        return self._sweep_over(
+            self._source, histories, cache=None if is_classic else cache, untried=untried
+        )
+
+    def _sweep_over(
+        self,
+        source: Source,
+        histories: dict[str, KernelHistory],
+        cache: RowCache | None = None,
+        untried: set[str] | None = None,
+    ) -> Sweep:
         return Sweep(
             self.compiled,
             self._arguments,
-            self._source,
+            source,
             self._settings,
             histories,
-            cache=None if is_classic else cache,
-            untried=self._untried,
+            backend=self._backend,
+            cache=cache,
+            untried=untried,
         )
 
     def remember(self, who: str) -> None:
@@ -188,7 +203,7 @@ class Question:
         shape = (settings.window, *self._source.item_shape)
         source = ArraySource(np.zeros(shape, self._source.dtype))
         histories = Memory(Graph(), 0).histories(self.compiled, self._digests, None)
-        sweep = Sweep(self.compiled, self._arguments, source, settings, histories)
+        sweep = self._sweep_over(source, histories)
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

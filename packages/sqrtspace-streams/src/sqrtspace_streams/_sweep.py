@@ -26,6 +26,7 @@ from sqrtspace_streams._params import Parameters
 from sqrtspace_streams._rows import Array, Range, Rows
 from sqrtspace_streams._stage import INPUT, Stage
 from sqrtspace_streams._steps import Step, StepPlanner
+from sqrtspace_streams.adapters import NumpyBackend
 from sqrtspace_streams.config import Settings
 from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.sources.base import Source
@@ -45,6 +46,8 @@ class Sweep:
     settings : Settings
     histories : dict of str to KernelHistory
         Of the kernels of the target.
+    backend : NumpyBackend
+        What stages are given.
     cache : RowCache, optional
         Finds rows that need no computing, and is offered those that are computed.
     untried : set of str
@@ -59,6 +62,7 @@ class Sweep:
         settings: Settings,
         histories: dict[str, KernelHistory],
         *,
+        backend: NumpyBackend,
         cache: RowCache | None = None,
         untried: set[str] | None = None,
     ) -> None:
@@ -79,7 +83,9 @@ class Sweep:
         self._planner = StepPlanner(compiled, source, settings, cache)
         self._started: int | None = None  # the first window of the first run
         self._calls = {
-            stage.name: StageCall(stage, arguments[stage.name], settings.block_rows, settings.seed)
+            stage.name: StageCall(
+                stage, arguments[stage.name], settings.block_rows, settings.seed, backend
+            )
             for stage in compiled.order
             if not stage.kernel
         }

@@ -97,6 +97,8 @@ class Settings:
             raise TypeError(f"unknown options {unknown}; there are {sorted(known)}")
         values = {name: _checked(name, value) for name, value in given.items()}
         settings = cls(**values, explicit=frozenset(values))
+        if settings.device == "cpu" and settings.backend == "cupy" and "device" in given:
+            raise ValueError("backend='cupy' with device='cpu': CuPy runs on CUDA devices")
         if settings.device == "cuda" and settings.backend in ("numpy", "pandas"):
             raise ValueError(
                 f"device='cuda' with backend={settings.backend!r}: use backend='cupy' or 'pytorch'"

@@ -16,6 +16,7 @@ from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._question import Question
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._stage import Kernel, Pad, kernel_stage, pure_stage
+from sqrtspace_streams.adapters import load_backend
 from sqrtspace_streams.config import Config, Settings
 from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.errors import GraphError, ParameterError, TruncatedRangeWarning
@@ -40,6 +41,13 @@ class SqrtSpacePipeline:
     **config : Config
         See `Settings` for what each option means.
 
+    Raises
+    ------
+    TypeError, ValueError
+        For an unknown option or a value that it cannot have.
+    BackendUnavailableError
+        If the library of ``backend`` is not installed.
+
     Examples
     --------
     >>> import numpy as np
@@ -61,7 +69,7 @@ class SqrtSpacePipeline:
         self.last_plan: Plan | None = None
         """How the last evaluation was done, and why."""
         self._memory = Memory(self.graph, self.settings.lru_bytes)
-        self._untried: set[str] = set()
+        self._backend = load_backend(self.settings)
         self._pulls: dict[str, _Pull] = {}
         self._lock = threading.RLock()
         tune_allocator()
@@ -127,7 +135,7 @@ class SqrtSpacePipeline:
             )
             with self._lock:
                 self.graph.add(stage)
-                self._untried.add(name)
+                self._memory.untried.add(name)
             return function
 
         return register
@@ -387,7 +395,7 @@ class SqrtSpacePipeline:
 
     def _question(self, target: str, params: dict[str, Any] | None) -> Question:
         return Question(
-            self.graph, target, params, self.source, self.settings, self._memory, self._untried
+            self.graph, target, params, self.source, self.settings, self._memory, self._backend
         )
 
     def _range(self, t_range: tuple[int, int] | None) -> tuple[int, int | None]:

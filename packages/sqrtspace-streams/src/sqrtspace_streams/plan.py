@@ -147,12 +147,23 @@ class Planner:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def without_costs(self, num_windows: int | None, reason: str, mode: str) -> Plan:
+    def without_costs(
+        self, num_windows: int | None, reason: str, mode: str, tile: int = 32
+    ) -> Plan:
         """A plan for where nothing was measured."""
         s = self.settings
-        tile = self._aligned(s.tile or max(32, s.block_rows))
+        tile = self._aligned(s.tile or max(tile, s.block_rows))
         workers = s.max_workers if "max_workers" in s.explicit else 1
         return self._plan(mode, (reason,), num_windows, tile, workers)
+
+    def for_few(self, num_windows: int, costs: Costs | None) -> Plan:
+        """A plan for a single block; its tile is for what kernels have to step over."""
+        tile = 32
+        while costs and 2 * tile <= _LARGEST_TILE:
+            if costs.live_bytes(2 * tile) > LARGEST_HOT_BYTES:
+                break
+            tile *= 2
+        return self.without_costs(num_windows, "so few windows are one tile", "sqrt", tile)
 
     def decide(
         self,
