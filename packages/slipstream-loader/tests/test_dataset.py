@@ -230,11 +230,11 @@ def test_damaged_images_in_a_cache_name_the_sample(folder: Path, tmp_path: Path)
         SlipstreamDataset(cache, decode_images=True)[2]
 
 
-def test_a_cache_takes_no_storage_options(folder: Path, tmp_path: Path) -> None:
-    """Options of a cache that exists cannot be changed."""
+def test_a_cache_with_storage_options_is_stored_again(folder: Path, tmp_path: Path) -> None:
+    """Options make a cache the source of another one, of another name."""
     cache = build(ImageFolderSource(folder), tmp_path / "c", transcode=transcode)
-    with pytest.raises(DatasetArgumentError, match="need the source"):
-        SlipstreamDataset(cache, storage_options=StorageOptions(max_size=8))
+    again = SlipstreamDataset(cache, storage_options=StorageOptions(max_size=8))
+    assert again.cache_path != SlipstreamDataset(cache).cache_path == cache.cache_dir
 
 
 def test_lists_and_sources(folder: Path) -> None:

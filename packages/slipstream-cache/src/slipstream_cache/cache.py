@@ -94,6 +94,16 @@ class SampleCache(SampleReader):
         """Number of samples; valid ids are 0 to this, excluded."""
         return self._manifest.num_samples
 
+    @property
+    def key(self) -> str:
+        """Hash of the source's fingerprint and the storage options, 16 hexadecimal characters."""
+        return self._manifest.key
+
+    @property
+    def caches(self) -> tuple[SampleCache, ...]:
+        """This cache."""
+        return (self,)
+
     def load_batch(self, ids: ArrayLike, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Copy samples out of the cache.
 

@@ -13,6 +13,7 @@ from slipstream_cache.page_cache import prefetch
 from slipstream_cache.source import FieldSpec
 
 if TYPE_CHECKING:
+    from slipstream_cache.cache import SampleCache
     from slipstream_cache.derived import DerivedReader, Recipe
     from slipstream_cache.payloads import Payloads
     from slipstream_cache.value_index import ValueIndex
@@ -34,6 +35,16 @@ class SampleReader(ABC):
     @abstractmethod
     def fields(self) -> Mapping[str, FieldSpec]:
         """Field name to how it is stored, in the source's order."""
+
+    @property
+    @abstractmethod
+    def key(self) -> str:
+        """16 hexadecimal characters that say what the samples are: equal keys, equal samples."""
+
+    @property
+    @abstractmethod
+    def caches(self) -> tuple[SampleCache, ...]:
+        """The caches that hold the samples, each once."""
 
     @abstractmethod
     def load_batch(self, ids: ArrayLike, fields: Sequence[str] | None = None) -> dict[str, Any]:

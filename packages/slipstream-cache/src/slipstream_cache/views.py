@@ -7,8 +7,10 @@ from dataclasses import fields as columns_of
 from typing import Any, TypeVar
 
 import numpy as np
+import xxhash
 from numpy.typing import ArrayLike, NDArray
 
+from slipstream_cache.cache import SampleCache
 from slipstream_cache.derived import DerivedReader, Recipe
 from slipstream_cache.errors import DerivedNotFoundError, FieldNotFoundError, FieldTypeError
 from slipstream_cache.payloads import Blobs, Payloads
@@ -91,6 +93,16 @@ class Subset(SampleReader):
         """Field name to how it is stored, in the source's order."""
         return self._base.fields
 
+    @property
+    def key(self) -> str:
+        """Hash of the base's key and of the ids, 16 hexadecimal characters."""
+        return _key_of(self._base.key, self._ids.astype("<i8").tobytes())
+
+    @property
+    def caches(self) -> tuple[SampleCache, ...]:
+        """The caches that hold the samples, each once."""
+        return self._base.caches
+
     def load_batch(self, ids: ArrayLike, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Copy samples out; see ``SampleCache.load_batch``."""
         return self._base.load_batch(self._of_base(ids), fields)
@@ -142,6 +154,18 @@ class Concatenation(SampleReader):
     def fields(self) -> Mapping[str, FieldSpec]:
         """Field name to how it is stored, in the order of the first cache."""
         return self._members[0].fields
+
+    @property
+    def key(self) -> str:
+        """Hash of the members' keys, 16 hexadecimal characters."""
+        first, *others = (member.key for member in self._members)
+        return _key_of(first, "".join(others).encode())
+
+    @property
+    def caches(self) -> tuple[SampleCache, ...]:
+        """The caches that hold the samples, each once."""
+        found = {cache.cache_dir: cache for member in self._members for cache in member.caches}
+        return tuple(found.values())
 
     def load_batch(self, ids: ArrayLike, fields: Sequence[str] | None = None) -> dict[str, Any]:
         """Copy samples out; see ``SampleCache.load_batch``."""
@@ -291,6 +315,10 @@ def _merge_located(read: list[tuple[NDArray[np.int64], _Located]]) -> _Located:
         name: _merge_values([(at, getattr(part, name)) for at, part in read]) for name in names
     }
     return type(first)(**merged, owner=tuple(part.owner for _, part in read))
+
+
+def _key_of(first: str, others: bytes) -> str:
+    return xxhash.xxh3_64_hexdigest(b"view of " + first.encode() + others)
 
 
 def _codes(index: ValueIndex, num_samples: int) -> NDArray[np.int64]:

@@ -10,15 +10,20 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Batch",
+    "CacheSource",
     "DatasetArgumentError",
     "EmptyDatasetError",
     "FastLoader",
     "FastStreamingDataLoader",
+    "HubTables",
+    "HuggingFaceSource",
     "ImageDecodeError",
     "ImageFolderSource",
+    "IterableSource",
     "LitDataSource",
     "LoaderError",
     "LoaderStats",
+    "MaskCrop",
     "PlanarImages",
     "QuasiRandom",
     "RemoteAccessError",
@@ -27,6 +32,8 @@ __all__ = [
     "SampleReadError",
     "SequenceSource",
     "SlipstreamDataset",
+    "SlipstreamHFDataset",
+    "SlipstreamImageFolder",
     "SlipstreamLitDataset",
     "SlipstreamLoader",
     "SourceError",
@@ -34,13 +41,19 @@ __all__ = [
     "StateError",
     "StreamingDataset",
     "StreamingReader",
+    "TableSource",
+    "TarSource",
     "build_yuv420_cache",
     "compute_normalization_stats",
     "decode_image",
+    "get_default_cache_dir",
+    "link_shared_directory",
     "list_collate_fn",
     "load_yuv420_cache",
+    "open_imagefolder",
     "open_source",
     "prepare_cache",
+    "select",
     "show_batch",
     "write_baseline",
     "write_seek_points",
@@ -69,6 +82,12 @@ if TYPE_CHECKING:
     )
     from slipstream_loader.lit_dataset import SlipstreamLitDataset
     from slipstream_loader.loader import SlipstreamLoader
+    from slipstream_loader.masks import MaskCrop
+    from slipstream_loader.named_datasets import (
+        SlipstreamHFDataset,
+        SlipstreamImageFolder,
+        open_imagefolder,
+    )
     from slipstream_loader.order import QuasiRandom
     from slipstream_loader.prepare import prepare_cache
     from slipstream_loader.seed_names import (
@@ -78,10 +97,17 @@ if TYPE_CHECKING:
         StreamingReader,
     )
     from slipstream_loader.seek_points import write_seek_points
+    from slipstream_loader.shared_directory import get_default_cache_dir, link_shared_directory
     from slipstream_loader.sources.detect import open_source
+    from slipstream_loader.sources.huggingface import HubTables, HuggingFaceSource
     from slipstream_loader.sources.imagefolder import ImageFolderSource
+    from slipstream_loader.sources.iterable import IterableSource
     from slipstream_loader.sources.litdata import LitDataSource
+    from slipstream_loader.sources.parquet import TableSource
+    from slipstream_loader.sources.prebuilt import CacheSource
+    from slipstream_loader.sources.selection import select
     from slipstream_loader.sources.sequence import SequenceSource
+    from slipstream_loader.sources.tar import TarSource
     from slipstream_loader.telemetry import LoaderStats
     from slipstream_loader.yuv420 import (
         PlanarImages,
@@ -91,6 +117,19 @@ if TYPE_CHECKING:
     )
 else:
     _MODULES = {
+        "CacheSource": "sources.prebuilt",
+        "HubTables": "sources.huggingface",
+        "HuggingFaceSource": "sources.huggingface",
+        "IterableSource": "sources.iterable",
+        "TableSource": "sources.parquet",
+        "TarSource": "sources.tar",
+        "select": "sources.selection",
+        "SlipstreamImageFolder": "named_datasets",
+        "SlipstreamHFDataset": "named_datasets",
+        "open_imagefolder": "named_datasets",
+        "MaskCrop": "masks",
+        "get_default_cache_dir": "shared_directory",
+        "link_shared_directory": "shared_directory",
         "write_baseline": "baseline",
         "write_yuv420": "yuv420",
         "load_yuv420_cache": "yuv420",

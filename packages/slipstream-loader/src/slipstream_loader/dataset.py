@@ -54,7 +54,7 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
         Field name -> what is applied to its value in ``dataset[i]``, after decoding.
     storage_options : StorageOptions or mapping, optional
         How the cache stores the samples (``max_size``, ``quality``, ``codec``, ``fields``).
-        Default: everything as it is. A source that is a cache was stored before, and takes none.
+        Default: everything as it is. A source that is a cache is stored again if they are given.
         A mapping is another thing: how an object store is reached (``endpoint_url``, ...; see
         `slipstream_loader.sources.object_store.open_object_store`). For both, open the source
         yourself, such as ``LitDataSource(url, storage_options={...})``.

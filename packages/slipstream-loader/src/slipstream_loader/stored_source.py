@@ -17,9 +17,9 @@ from slipstream_cache import (
     default_cache_root,
 )
 from slipstream_cache.field_types import select_fields
-from slipstream_loader.errors import DatasetArgumentError
 from slipstream_loader.sources import open_source
 from slipstream_loader.sources.access import AccessOptions
+from slipstream_loader.sources.prebuilt import CacheSource
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class StoredSource:
         cache_dir : path, optional
             Directory that holds caches. Default: ``$SLIPSTREAM_CACHE_DIR``, else ``~/.slipstream``.
         storage_options : StorageOptions, optional
-            Default: everything as it is.
+            Default: everything as it is. With options, a cache is stored again.
         access : mapping, optional
             How remote sources are reached; see ``AccessOptions``.
         expected_version, name : str, optional
@@ -61,8 +61,6 @@ class StoredSource:
         ------
         SourceError
             When the source cannot be opened.
-        DatasetArgumentError
-            When there are storage options for what is a cache already.
         """
         root = default_cache_root() if cache_dir is None else Path(cache_dir)
         root = root.expanduser().absolute()
@@ -70,10 +68,7 @@ class StoredSource:
         if not isinstance(opened, SampleCache):
             return cls(opened, storage_options or StorageOptions(), root)
         if storage_options is not None:
-            raise DatasetArgumentError(
-                f"{opened.cache_dir} is a cache, stored with {opened.manifest.options}; "
-                "storage_options need the source that it was made from"
-            )
+            return cls(CacheSource(opened), storage_options, root)
         return cls(opened, opened.manifest.options, root)
 
     @property

@@ -91,6 +91,11 @@ class ImageFolderSource:
             fields["label"] = number
         return {**fields, "index": number, "path": FieldSpec("ragged", content="str")}
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Shape (N,): the label of each sample; zeros where there are no classes."""
+        return self._labels
+
     def __len__(self) -> int:
         return len(self._paths)
 

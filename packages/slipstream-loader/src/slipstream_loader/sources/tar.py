@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slipstream_cache import FieldSpec
 from slipstream_loader.errors import SampleReadError, SourceError
@@ -117,6 +118,11 @@ class TarSource:
         if self.classes:
             fields["label"] = number
         return {**fields, "index": number, "path": FieldSpec("ragged", content="str")}
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Shape (N,): the label of each sample; zeros where there are no classes."""
+        return self._listing.labels
 
     @property
     def is_sequential(self) -> bool:

@@ -1,0 +1,147 @@
+"""``MaskCrop``: label maps, cropped at the boxes of their images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from slipstream_decoders import BatchContext, CorruptImageError, Stage
+from slipstream_decoders.stages.crop import CropStage, height_and_width
+from slipstream_loader.image_files import BAD_IMAGE_ERRORS, StrictPillow, open_image
+
+_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B"})
+
+
+class MaskCrop(Stage):
+    """Decode label maps, and crop and resize them as a stage does their images.
+
+    The field holds image files, as ``select(..., as_files=["mask"])`` stores them: PNG or another
+    lossless format with one value a pixel (palette indices count, colours do not). The box is that
+    of `crop` for the same sample and view; values are taken from the nearest pixel and never mixed.
+
+    Parameters
+    ----------
+    crop : CropStage
+        A stage equal to the image's, such as ``DecodeRandomResizedCrop(224)``: at the same place of
+        its pipeline, with the same arguments.
+    fill : int
+        The value of masks that cannot be decoded, where the loader's ``on_error`` is ``zero``.
+
+    Notes
+    -----
+    A mask must have the size of its image. With ``exif="apply"`` the orientation of images is not
+    known to the mask: store upright images.
+
+    Examples
+    --------
+    >>> crop = DecodeRandomResizedCrop(224)  # doctest: +SKIP
+    >>> pipelines = {"image": [crop], "mask": [MaskCrop(crop)]}  # doctest: +SKIP
+    """
+
+    def __init__(self, crop: CropStage, *, fill: int = 0) -> None:
+        if not isinstance(crop, CropStage):
+            raise TypeError(f"MaskCrop takes the crop stage of the images, got {crop!r}")
+        self.crop, self.fill = crop, fill
+        self.__name__ = type(crop).__name__  # its stream of random numbers is the crop's
+
+    def apply(self, batch: Any, context: BatchContext) -> torch.Tensor:
+        """Decode and crop.
+
+        Parameters
+        ----------
+        batch : sequence of bytes
+            Image files.
+        context : BatchContext
+
+        Returns
+        -------
+        Tensor of uint8, or of int32 where values need it, shape (B, height, width)
+
+        Raises
+        ------
+        CorruptImageError
+            With the ids of all samples that failed, unless the context notes failures.
+        """
+        maps, failures = self._decoded(batch, context)
+        if failures and context.failures is None:
+            ids = [int(context.sample_ids[row]) for row in failures]
+            reason = next(iter(failures.values()))
+            raise CorruptImageError(f"masks of samples {ids} cannot be decoded: {reason}", ids)
+        if context.failures is not None:
+            context.failures.update(failures)
+        heights = np.array([one.shape[0] for one in maps], np.int32)
+        widths = np.array([one.shape[1] for one in maps], np.int32)
+        windows = self.crop.boxes(heights, widths, context).window
+        size = height_and_width(self.crop.size)
+        dtype = np.result_type(np.uint8, *(one.dtype for one in maps))
+        out = np.empty((len(maps), *size), np.int32 if dtype != np.uint8 else np.uint8)
+        for row, one in enumerate(maps):
+            out[row] = self.fill if row in failures else nearest(one, windows[row], size)
+        return torch.from_numpy(out)
+
+    def _decoded(
+        self, batch: Sequence[bytes], context: BatchContext
+    ) -> tuple[list[NDArray[Any]], dict[int, str]]:
+        maps: list[NDArray[Any]] = [np.zeros((1, 1), np.uint8)] * len(batch)
+        failures: dict[int, str] = {}
+
+        def decode(begin: int, end: int) -> None:
+            for row in range(begin, end):
+                try:
+                    maps[row] = decode_mask(batch[row])
+                except BAD_IMAGE_ERRORS as error:
+                    failures[row] = f"{type(error).__name__}: {error}"
+
+        context.threads.run(decode, len(batch))
+        return maps, dict(sorted(failures.items()))
+
+
+def decode_mask(data: bytes) -> NDArray[Any]:
+    """Decode the file of a label map.
+
+    Returns
+    -------
+    ndarray of uint8 or int32, shape (H, W)
+        The values as stored.
+
+    Raises
+    ------
+    ValueError
+        The file has several channels.
+    OSError, ...
+        It is damaged; see ``BAD_IMAGE_ERRORS``.
+    """
+    with StrictPillow():
+        image = open_image(data)
+        if image.mode not in _MODES:
+            raise ValueError(f"a mask has one value a pixel, this is a {image.mode} image")
+        image.load()
+        values = np.asarray(image)
+    if values.dtype == bool:
+        return values.astype(np.uint8)
+    return values if values.dtype == np.uint8 else values.astype(np.int32)
+
+
+def nearest(
+    values: NDArray[Any], window: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[Any]:
+    """Take a window of an array at another size: each output pixel is the nearest input pixel.
+
+    Parameters
+    ----------
+    values : ndarray, shape (H, W)
+    window : ndarray of float64, shape (4,)
+        x, y, width, height in pixels, inside the array.
+    size : (int, int)
+        Height and width of the result.
+    """
+    x, y, width, height = window.tolist()
+    rows = np.floor(y + (np.arange(size[0]) + 0.5) * height / size[0]).astype(np.int64)
+    columns = np.floor(x + (np.arange(size[1]) + 0.5) * width / size[1]).astype(np.int64)
+    rows, columns = rows.clip(0, values.shape[0] - 1), columns.clip(0, values.shape[1] - 1)
+    taken: NDArray[Any] = values[rows[:, None], columns]
+    return taken

@@ -1,0 +1,3 @@
+"""A second spelling of ``visionlab.slipstream.prep``."""
+
+from visionlab.slipstream.prep import *
