@@ -106,7 +106,7 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     _refuse(access, location)
     if holds_tables(directory):
         return TableSource(LocalTables(directory, access.cache_root))
-    return ImageFolderSource(directory)
+    return ImageFolderSource(directory, cache_root=access.cache_root)
 
 
 def _refuse(access: AccessOptions, what: str) -> None:

@@ -41,6 +41,8 @@ class FileListing:
     """Shape (N,): where each one begins in the archive; shape (0,) in a folder."""
     classes: list[str]
     """Names of the class folders, sorted; empty where there are none."""
+    fingerprint: str = ""
+    """Of a folder: hash of names and sizes; an archive has another one."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -60,13 +62,14 @@ def load_listing(directory: Path) -> FileListing | None:
             for name in ("data", "ends", "sizes", "labels", "starts")
         }
         classes = [str(name) for name in facts["classes"]]
+        fingerprint = str(facts["fingerprint"])
         shapes = {name: list(array.shape) for name, array in arrays.items()}
     except (OSError, ValueError, EOFError, KeyError, TypeError):
         return None
     if facts.get("version") != _VERSION or facts.get("shapes") != shapes:
         return None
     names = PackedNames(arrays.pop("data"), arrays.pop("ends"))
-    return FileListing(names, classes=classes, **arrays)
+    return FileListing(names, classes=classes, fingerprint=fingerprint, **arrays)
 
 
 def keep_listing(directory: Path, listing: FileListing) -> FileListing:
@@ -75,11 +78,16 @@ def keep_listing(directory: Path, listing: FileListing) -> FileListing:
     arrays: dict[str, NDArray[Any]] = {
         field.name: getattr(listing, field.name)
         for field in fields(listing)
-        if field.name not in ("names", "classes")
+        if field.name not in ("names", "classes", "fingerprint")
     }
     arrays |= {"data": listing.names.data, "ends": listing.names.ends}
     shapes = {name: list(array.shape) for name, array in arrays.items()}
-    facts = {"version": _VERSION, "shapes": shapes, "classes": listing.classes}
+    facts = {
+        "version": _VERSION,
+        "shapes": shapes,
+        "classes": listing.classes,
+        "fingerprint": listing.fingerprint,
+    }
     try:
         temporary.mkdir(parents=True)
         for name, array in arrays.items():

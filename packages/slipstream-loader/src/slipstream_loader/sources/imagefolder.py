@@ -22,12 +22,15 @@ from numpy.typing import NDArray
 
 from slipstream_cache import FieldSpec
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
+from slipstream_loader.sources.file_listing import FileListing
 from slipstream_loader.sources.file_names import (
     IMAGE_EXTENSIONS,
+    PackedNames,
     is_image_name,
     printable,
     report,
 )
+from slipstream_loader.sources.shared_scan import scan_once_per_node
 
 _FINGERPRINT_RECIPE: Final = b"imagefolder 1\0"
 _SCAN_THREADS: Final = 8
@@ -50,6 +53,8 @@ class ImageFolderSource:
     ----------
     root : str or path
         The folder.
+    cache_root : path, optional
+        Where the ranks of a job share one listing; default: the caches' root.
 
     Raises
     ------
@@ -59,23 +64,19 @@ class ImageFolderSource:
 
     Notes
     -----
-    The folder is scanned once, here. Reading samples is safe from several threads, and the object
-    can be pickled.
+    The folder is scanned here; of the ranks of a job on one node, two scan it at most. Reading
+    samples is safe from several threads, and the object can be pickled.
     """
 
     kind: Final = "imagefolder"
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, cache_root: Path | None = None) -> None:
         self.root = Path(root).expanduser().absolute()
-        class_names, files = _scan_root(self.root)
-        self.classes: list[str] = [printable(name) for name in class_names]
+        self._listing = scan_once_per_node(self.root, lambda: _list_root(self.root), cache_root)
+        self.classes: list[str] = self._listing.classes
         """Names of the classes, sorted; empty for a folder without class folders."""
         self.class_to_idx: dict[str, int] = {name: i for i, name in enumerate(self.classes)}
         """Class name -> label."""
-        self._paths = files.paths
-        self._sizes: NDArray[np.int64] = np.array(files.sizes, dtype=np.int64)
-        self._labels: NDArray[np.int64] = np.array(files.labels, dtype=np.int64)
-        self._fingerprint: str | None = None
 
     @property
     def uri(self) -> str:
@@ -94,40 +95,35 @@ class ImageFolderSource:
     @property
     def labels(self) -> NDArray[np.int64]:
         """Shape (N,): the label of each sample; zeros where there are no classes."""
-        return self._labels
+        return self._listing.labels
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._listing)
 
     def __getitem__(self, index: int, /) -> dict[str, Any]:
-        if not 0 <= index < len(self._paths):
-            raise IndexError(f"sample {index} of the {len(self._paths)} in {self.root}")
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of the {len(self)} in {self.root}")
         sample: dict[str, Any] = {"image": self._read(index)}
         if self.classes:
-            sample["label"] = int(self._labels[index])
+            sample["label"] = int(self._listing.labels[index])
         return {**sample, "index": int(index), "path": self.describe(index)}
 
     def fingerprint(self) -> str:
         """Hash of the sorted relative paths and sizes of the files: 64 hexadecimal characters."""
-        if self._fingerprint is None:
-            names = [os.fsencode(path) for path in self._paths]
-            entries = sorted(zip(names, self._sizes.tolist(), strict=True))
-            listing = b"".join(b"%b\0%d\0" % entry for entry in entries)
-            self._fingerprint = hashlib.sha256(_FINGERPRINT_RECIPE + listing).hexdigest()
-        return self._fingerprint
+        return self._listing.fingerprint
 
     def describe(self, index: int, /) -> str:
         """Path of sample `index` relative to the root, with forward slashes."""
-        return printable(self._paths[index])
+        return printable(self._listing.names[index])
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"ImageFolderSource({str(self.root)!r}: {len(self)} images{classes})"
 
     def _read(self, index: int) -> bytes:
-        with open(os.path.join(self.root, self._paths[index]), "rb") as file:
+        with open(os.path.join(self.root, self._listing.names[index]), "rb") as file:
             data = file.read()
-        expected = int(self._sizes[index])
+        expected = int(self._listing.sizes[index])
         if len(data) != expected:
             raise SampleReadError(
                 f"{self.describe(index)} in {self.root} has changed: it had {expected} bytes when "
@@ -158,6 +154,23 @@ class _Listing:
     images: list[tuple[str, int]]
     folders: list[str]
     problems: list[str]
+
+
+def _list_root(root: Path) -> FileListing:
+    """Scan a folder, and hash what was found."""
+    class_names, files = _scan_root(root)
+    entries = sorted(zip(map(os.fsencode, files.paths), files.sizes, strict=True))
+    digest = hashlib.sha256(_FINGERPRINT_RECIPE)
+    for entry in entries:
+        digest.update(b"%b\0%d\0" % entry)
+    return FileListing(
+        names=PackedNames.pack(files.paths),
+        sizes=np.array(files.sizes, np.int64),
+        labels=np.array(files.labels, np.int64),
+        starts=np.empty(0, np.int64),
+        classes=[printable(name) for name in class_names],
+        fingerprint=digest.hexdigest(),
+    )
 
 
 def _scan_root(root: Path) -> tuple[list[str], _Files]:
