@@ -190,3 +190,31 @@ def test_views_have_what_all_their_caches_have(tmp_path: Path) -> None:
     delete_derived(caches[1], "image", "widths")
     derive(caches[1], "image", "widths", WIDTHS, lambda payloads: payloads.heights)
     assert both.derived("image", "widths").load([0, 5]).tolist() == [1, 4]
+
+
+def test_keys_tell_views_apart(tmp_path: Path) -> None:
+    """Equal views have equal keys; other samples, another order or other caches another one."""
+    first = build(MemorySource(make_samples(0, 5), name="first"), tmp_path / "slipcache-1")
+    second = build(MemorySource(make_samples(5, 5), name="second"), tmp_path / "slipcache-2")
+    views = [
+        first,
+        second,
+        subset(first, [0, 1]),
+        subset(first, [1, 0]),
+        subset(second, [0, 1]),
+        subset(subset(first, [0, 1]), [0, 1]),
+        concatenate([first]),
+        concatenate([first, second]),
+        concatenate([second, first]),
+    ]
+    assert len({view.key for view in views}) == len(views)
+    assert subset(first, np.array([0, 1], np.int32)).key == subset(first, [0, 1]).key
+
+
+def test_a_view_knows_its_caches(tmp_path: Path) -> None:
+    """Each once, in the order in which they come."""
+    first = build(MemorySource(make_samples(0, 5), name="first"), tmp_path / "slipcache-1")
+    second = build(MemorySource(make_samples(5, 5), name="second"), tmp_path / "slipcache-2")
+    mixed = concatenate([subset(second, [1]), first, second])
+    assert [cache.cache_dir for cache in mixed.caches] == [second.cache_dir, first.cache_dir]
+    assert first.caches == (first,)

@@ -90,6 +90,11 @@ class DerivedReader(ABC):
     @abstractmethod
     def __len__(self) -> int: ...
 
+    @property
+    @abstractmethod
+    def num_bytes(self) -> int:
+        """Bytes on disk; of a view, of all its caches' values."""
+
     @abstractmethod
     def load(self, ids: ArrayLike) -> Any:
         """Copy the values of samples, in the form in which ``load_batch`` gives such a field."""

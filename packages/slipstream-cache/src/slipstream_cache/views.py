@@ -224,6 +224,10 @@ class _DerivedSubset(DerivedReader):
     def __init__(self, base: DerivedReader, ids: NDArray[np.int64]) -> None:
         self._base, self._ids, self.recipe = base, ids, base.recipe
 
+    @property
+    def num_bytes(self) -> int:
+        return self._base.num_bytes
+
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -246,6 +250,10 @@ class _DerivedConcatenation(DerivedReader):
 
     def __init__(self, members: tuple[DerivedReader, ...], split: _Split) -> None:
         self._members, self._split, self.recipe = members, split, members[0].recipe
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(member.num_bytes for member in self._members)
 
     def __len__(self) -> int:
         return self._split.num_samples

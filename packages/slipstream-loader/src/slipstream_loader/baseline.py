@@ -20,6 +20,7 @@ from slipstream_cache import (
     Payloads,
     Recipe,
     SampleCache,
+    SampleReader,
     delete_derived,
     derive,
 )
@@ -91,7 +92,7 @@ def _convert(payloads: Payloads) -> tuple[NDArray[np.uint8], NDArray[np.void]]:
     return made.data, rows
 
 
-def find_baseline(cache: SampleCache, field: str) -> DerivedReader | None:
+def find_baseline(cache: SampleReader, field: str) -> DerivedReader | None:
     """The converted JPEGs of an image field, or None."""
     try:
         return cache.derived(field, NAME, RECIPE)
@@ -100,7 +101,7 @@ def find_baseline(cache: SampleCache, field: str) -> DerivedReader | None:
 
 
 def decodable_payloads(
-    cache: SampleCache, field: str, baseline: DerivedReader | None, ids: NDArray[np.int64]
+    cache: SampleReader, field: str, baseline: DerivedReader | None, ids: NDArray[np.int64]
 ) -> Payloads:
     """The payloads of samples, conversions in place of what was converted; nothing is copied."""
     stored = cache.payloads(field, ids)

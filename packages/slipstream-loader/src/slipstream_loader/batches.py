@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slipstream_cache import Payloads, SampleCache, gather
+from slipstream_cache import Blobs, Payloads, SampleReader, gather, prefetch
 from slipstream_decoders import (
     BatchContext,
     DecodeError,
@@ -38,7 +38,7 @@ class BatchMaker:
 
     Parameters
     ----------
-    cache : SampleCache
+    cache : SampleReader
     fields : sequence of str
         The fields to read, in order.
     pipelines : mapping
@@ -54,7 +54,7 @@ class BatchMaker:
 
     def __init__(
         self,
-        cache: SampleCache,
+        cache: SampleReader,
         fields: Sequence[str],
         pipelines: Mapping[str, StageLike | Sequence[StageLike]],
         after_batch: Sequence[Callable[[Batch], Batch]],
@@ -79,6 +79,17 @@ class BatchMaker:
     def decoded_fields(self) -> list[str]:
         """The image fields that a pipeline decodes."""
         return [name for name in self._cache.image_fields if name in self._pipelines]
+
+    def prefetch(self, sample_ids: NDArray[np.int64]) -> None:
+        """Ask the system to read the images of a coming batch, and their seek points."""
+        for name in self._fields:
+            if name in self._images:
+                images = self._images[name].batch(sample_ids)
+                prefetch(Blobs(images.addresses, images.sizes, images))
+                if images.seek_addresses is not None and images.seek_sizes is not None:
+                    prefetch(Blobs(images.seek_addresses, images.seek_sizes, images))
+            elif self._cache.fields[name].kind == "image":
+                prefetch(self._payloads(name, sample_ids))
 
     def make(self, context: BatchContext) -> Batch:
         """One batch of the context's samples.

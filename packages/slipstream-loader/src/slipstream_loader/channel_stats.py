@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_cache import Payloads, SampleCache
+from slipstream_cache import Payloads, SampleReader
 from slipstream_decoders import (
     BatchContext,
     EncodedBatch,
@@ -27,7 +27,7 @@ from slipstream_decoders import (
 )
 from slipstream_loader.encoded import encoded
 from slipstream_loader.errors import LoaderError
-from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.prepare import open_samples
 from slipstream_loader.progress import progress_bar
 from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.yuv420 import ImageFormat, write_yuv420
@@ -81,7 +81,7 @@ def compute_normalization_stats(
 
     Parameters
     ----------
-    cache : SampleCache, SlipstreamLoader, SlipstreamDataset, path or whatever a data set takes
+    cache : SampleReader, SlipstreamLoader, SlipstreamDataset, path or whatever a data set takes
         A data set's cache is built if there is none.
     image_field : str
     image_format : {"jpeg", "yuv420"}
@@ -121,7 +121,7 @@ def compute_normalization_stats(
     opened = _cache_of(cache, verbose)
     total = min(len(opened), len(opened) if num_samples is None else num_samples)
     if total == 0:
-        raise LoaderError(f"{opened.cache_dir} has no samples to take the statistics of")
+        raise LoaderError("there are no samples to take the statistics of")
     payloads: Callable[[NDArray[np.int64]], Payloads] = partial(opened.payloads, image_field)
     if image_format == "yuv420":
         payloads = write_yuv420(opened, image_field, verbose=verbose).payloads
@@ -136,13 +136,13 @@ def compute_normalization_stats(
     return sums.stats()
 
 
-def _cache_of(source: Any, verbose: bool) -> SampleCache:
-    """The cache itself, that of a loader, or that of a data set."""
-    held = source if isinstance(source, SampleCache) else getattr(source, "cache", None)
-    if isinstance(held, SampleCache):
+def _cache_of(source: Any, verbose: bool) -> SampleReader:
+    """The cache or view itself, that of a loader, or that of a data set."""
+    held = source if isinstance(source, SampleReader) else getattr(source, "cache", None)
+    if isinstance(held, SampleReader):
         return held
     is_set = hasattr(source, "cache_path") and hasattr(source, "storage_options")
-    return prepare_cache(source if is_set else StoredSource.open(source), verbose=verbose)
+    return open_samples(source if is_set else StoredSource.open(source), verbose=verbose)
 
 
 def _groups(batch: EncodedBatch, num_threads: int | None) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from slipstream_cache import (
     Codec,
     FieldSpec,
     SampleCache,
+    SampleReader,
     Source,
     StorageOptions,
 )
@@ -37,9 +38,10 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     Parameters
     ----------
-    source : str, path, Source, SampleCache or sequence of dicts
+    source : str, path, Source, SampleReader or sequence of dicts
         A folder of images (one folder for each class, or all together), a LitData data set or its
-        URL, an archive of images, a slipcache directory, or an object; see
+        URL, an archive of images, a slipcache directory, an open cache or a view (`subset`,
+        `concatenate`), or another object; see
         `slipstream_loader.sources.open_source`.
     cache_dir : path, optional
         Directory that holds caches, each in a folder ``slipcache-<key>`` of its own. Default:
@@ -118,7 +120,7 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
             expected_version=expected_version,
             name=name,
         )
-        self.source: Source | SampleCache = self._stored.source
+        self.source: Source | SampleReader = self._stored.source
         self.storage_options = self._stored.storage_options
         self.decode_images = decode_images
         self.to_pil = to_pil
@@ -129,7 +131,8 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def cache_path(self) -> Path:
         """Directory of the cache, whether it exists or not.
 
-        The source's fingerprint is computed here when it is first needed.
+        The source's fingerprint is computed here when it is first needed. A view has no directory:
+        DatasetArgumentError.
         """
         return self._stored.cache_path
 
@@ -195,9 +198,7 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __repr__(self) -> str:
         source = self.source
-        where = source.cache_dir if isinstance(source, SampleCache) else source.uri
-        kind = "slipcache" if isinstance(source, SampleCache) else source.kind
-        lines = [f"SlipstreamDataset: {len(self):,} samples of {kind} {where}"]
+        lines = [f"SlipstreamDataset: {len(self):,} samples of {_name_of(source)}"]
         if getattr(source, "classes", None):
             lines.append(f"  {len(self.classes):,} classes")
         width = max(map(len, self._field_types))
@@ -210,12 +211,12 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _decoded(self, field: str, sample_id: int, data: bytes) -> Image.Image | torch.Tensor:
         source = self.source
         try:
-            if isinstance(source, SampleCache):
+            if isinstance(source, SampleReader):
                 image = _decode_cached(source, field, sample_id, data)
             else:
                 image = decode_image(data, to_pil=True)
         except ImageDecodeError as error:
-            place = source.describe(sample_id) if isinstance(source, Source) else self.cache_path
+            place = source.describe(sample_id) if isinstance(source, Source) else _name_of(source)
             where = f"field {field!r} of sample {sample_id} ({place})"
             raise ImageDecodeError(f"{where}: {error}") from error
         return image if self.to_pil else image_tensor(image)
@@ -230,6 +231,14 @@ def _only_source(**candidates: Any) -> Any:
             f"remote_dir; {found}"
         )
     return next(iter(given.values()))
+
+
+def _name_of(source: Source | SampleReader) -> str:
+    if isinstance(source, SampleCache):
+        return f"slipcache {source.cache_dir}"
+    if isinstance(source, SampleReader):
+        return f"a view ({type(source).__name__}) of {len(source.caches)} slipcaches"
+    return f"{source.kind} {source.uri}"
 
 
 def _checked_pipelines(
@@ -247,7 +256,7 @@ def _checked_pipelines(
     return checked
 
 
-def _decode_cached(cache: SampleCache, field: str, sample_id: int, data: bytes) -> Image.Image:
+def _decode_cached(cache: SampleReader, field: str, sample_id: int, data: bytes) -> Image.Image:
     headers = cache.payloads(field, [sample_id])
     codec = Codec(int(headers.codecs[0]))
     return decode_stored(data, codec, int(headers.heights[0]), int(headers.widths[0]))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slipstream_cache import Condition, SampleCache
+from slipstream_cache import Condition, SampleReader
 from slipstream_decoders import (
     BatchContext,
     CorruptImageError,
@@ -43,7 +43,7 @@ class FailurePolicy:
     ----------
     on_error : {"raise", "skip", "replace", "zero"}
     maker : BatchMaker
-    cache : SampleCache
+    cache : SampleReader
     candidates : ndarray of int64 or None
         The ids that may replace others; None: all.
     telemetry : Telemetry
@@ -54,7 +54,7 @@ class FailurePolicy:
         self,
         on_error: OnError,
         maker: BatchMaker,
-        cache: SampleCache,
+        cache: SampleReader,
         candidates: NDArray[np.int64] | None,
         telemetry: Telemetry,
     ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from slipstream_cache import SampleCache
+from slipstream_cache import SampleReader
 from slipstream_decoders import BatchContext, StageLike, find_turbojpeg
 from slipstream_decoders.buffers import Buffers
 from slipstream_loader.batches import Batch, BatchMaker
@@ -22,8 +22,9 @@ from slipstream_loader.failures import FailurePolicy, OnError
 from slipstream_loader.order import OrderName, QuasiRandom, checked_order
 from slipstream_loader.plan import EpochPlan, Selection
 from slipstream_loader.prefetch import PrefetchIterator
-from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.prepare import open_samples
 from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
+from slipstream_loader.read_ahead import ReadAhead
 from slipstream_loader.seek_points import ensure_seek_points
 from slipstream_loader.state import LoaderState
 from slipstream_loader.telemetry import LoaderStats, Telemetry
@@ -53,8 +54,10 @@ class _Epoch:
     epoch: int
     num_threads: int | None
     has_padding: bool
+    read_ahead: ReadAhead
 
     def make(self, number: int) -> Delivery | None:
+        self.read_ahead.before(number, len(self.plan), self._sample_ids)
         rows = self.plan.batch(number)
         context = BatchContext(
             sample_ids=self.plan.sample_ids[rows],
@@ -70,6 +73,9 @@ class _Epoch:
         if self.has_padding:
             delivery.batch[PADDING] = torch.from_numpy(self.plan.is_padding[rows])
         return delivery
+
+    def _sample_ids(self, number: int) -> NDArray[np.int64]:
+        return self.plan.sample_ids[self.plan.batch(number)]
 
 
 @dataclass
@@ -255,7 +261,7 @@ class SlipstreamLoader:
                 "'replace' or 'zero'"
             )
         fields = _chosen_fields(list(self.dataset.field_types), self.pipelines, exclude_fields)
-        self.cache: SampleCache = prepare_cache(
+        self.cache: SampleReader = open_samples(
             self.dataset, verbose=verbose and self._ranks.rank == 0
         )
         self.image_format = image_format
@@ -291,6 +297,7 @@ class SlipstreamLoader:
             self._telemetry,
             planes,
         )
+        self._read_ahead = ReadAhead(maker.prefetch, batch_size)
         self._policy = FailurePolicy(
             on_error, maker, self.cache, self._selection.indices, self._telemetry
         )
@@ -327,6 +334,7 @@ class SlipstreamLoader:
             epoch=epoch,
             num_threads=self.num_threads,
             has_padding=self._ranks.world_size > 1 and not self._selection.drop_last,
+            read_ahead=self._read_ahead,
         ).make
         self._latest = _Progress(plan, epoch)
         self._next_epoch, self._next_position = epoch + 1, 0
@@ -434,7 +442,7 @@ class SlipstreamLoader:
             samples=samples,
             order=self._selection.describe(),
             num_samples=self._selection.num_samples,
-            cache_key=self.cache.manifest.key,
+            cache_key=self.cache.key,
             world_size=self._ranks.world_size,
         )
 
@@ -442,7 +450,7 @@ class SlipstreamLoader:
         """What ranks must agree on."""
         library = find_turbojpeg()
         return {
-            "cache": self.cache.manifest.key,
+            "cache": self.cache.key,
             "batches in an epoch": len(self),
             "batch_size": self.batch_size,
             "image_format": self.image_format,

@@ -6,8 +6,8 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipstream_cache import SampleCache, build
-from slipstream_loader.errors import EmptyDatasetError
+from slipstream_cache import SampleCache, SampleReader, build
+from slipstream_loader.errors import DatasetArgumentError, EmptyDatasetError
 from slipstream_loader.progress import progress_bar
 from slipstream_loader.sources.litdata import LitDataSource
 from slipstream_loader.stored_source import StoredSource
@@ -15,6 +15,15 @@ from slipstream_loader.transcode import transcode
 
 if TYPE_CHECKING:
     from slipstream_loader.dataset import SlipstreamDataset
+
+
+def open_samples(
+    dataset: SlipstreamDataset | StoredSource, *, verbose: bool = True
+) -> SampleReader:
+    """What a loader reads: the view that the data set is given, or its cache; see below."""
+    if isinstance(dataset.source, SampleReader):
+        return dataset.source
+    return prepare_cache(dataset, verbose=verbose)
 
 
 def prepare_cache(
@@ -44,12 +53,16 @@ def prepare_cache(
     ------
     EmptyDatasetError
         If there are no samples.
+    DatasetArgumentError
+        If the data set is a view of several caches.
     CacheError
         If an existing cache is damaged, or the build fails; see ``slipstream_cache.errors``.
     """
     source = dataset.source
     if isinstance(source, SampleCache):
         return source
+    if isinstance(source, SampleReader):
+        raise DatasetArgumentError(f"{dataset!r} is a view of caches that are built already")
     if len(source) == 0:
         raise EmptyDatasetError(f"{source.uri} has no samples")
     path = Path(dataset.cache_path)

@@ -24,6 +24,7 @@ from slipstream_cache import (
     Payloads,
     Recipe,
     SampleCache,
+    SampleReader,
     derive,
 )
 from slipstream_decoders import (
@@ -94,7 +95,7 @@ def write_seek_points(
 
 
 def ensure_seek_points(
-    cache: SampleCache,
+    cache: SampleReader,
     pipelines: Mapping[str, StageLike | Sequence[StageLike]],
     *,
     verbose: bool = True,
@@ -106,7 +107,8 @@ def ensure_seek_points(
 
     Parameters
     ----------
-    cache : SampleCache
+    cache : SampleReader
+        A view gets them in each of its caches.
     pipelines : mapping
         Field -> stages, of which the first decodes.
     verbose : bool
@@ -119,17 +121,18 @@ def ensure_seek_points(
             continue
         if find_seek_points(cache, field) is None:
             try:
-                write_seek_points(cache, field, verbose=verbose)
+                for one in cache.caches:
+                    write_seek_points(one, field, verbose=verbose)
             except CacheWriteError as error:
                 _logger.warning("decoding crops without seek points, more slowly: %s", error)
 
 
-def find_seek_points(cache: SampleCache, field: str) -> DerivedReader | None:
+def find_seek_points(cache: SampleReader, field: str) -> DerivedReader | None:
     """The seek points of an image field, or None."""
     return _find(cache, field, find_baseline(cache, field))
 
 
-def _find(cache: SampleCache, field: str, baseline: DerivedReader | None) -> DerivedReader | None:
+def _find(cache: SampleReader, field: str, baseline: DerivedReader | None) -> DerivedReader | None:
     try:
         return cache.derived(field, NAME, _recipe(baseline))
     except DerivedNotFoundError:
@@ -141,11 +144,11 @@ class EncodedImages:
 
     Parameters
     ----------
-    cache : SampleCache
+    cache : SampleReader
     field : str
     """
 
-    def __init__(self, cache: SampleCache, field: str) -> None:
+    def __init__(self, cache: SampleReader, field: str) -> None:
         self._cache, self._field = cache, field
         self._baseline = find_baseline(cache, field)
         self._points = _find(cache, field, self._baseline)

@@ -11,12 +11,14 @@ from typing import Any
 from slipstream_cache import (
     FieldSpec,
     SampleCache,
+    SampleReader,
     Source,
     StorageOptions,
     cache_key,
     default_cache_root,
 )
 from slipstream_cache.field_types import select_fields
+from slipstream_loader.errors import DatasetArgumentError
 from slipstream_loader.sources import open_source
 from slipstream_loader.sources.access import AccessOptions
 from slipstream_loader.sources.prebuilt import CacheSource
@@ -26,7 +28,7 @@ from slipstream_loader.sources.prebuilt import CacheSource
 class StoredSource:
     """What a cache is found by, or built from."""
 
-    source: Source | SampleCache
+    source: Source | SampleReader
     storage_options: StorageOptions
     cache_root: Path
     """Directory that holds caches."""
@@ -46,12 +48,12 @@ class StoredSource:
 
         Parameters
         ----------
-        source : str, path, Source, SampleCache or sequence of dicts
+        source : str, path, Source, SampleReader or sequence of dicts
             See ``open_source``.
         cache_dir : path, optional
             Directory that holds caches. Default: ``$SLIPSTREAM_CACHE_DIR``, else ``~/.slipstream``.
         storage_options : StorageOptions, optional
-            Default: everything as it is. With options, a cache is stored again.
+            Default: everything as it is. With options, a cache or view is stored again.
         access : mapping, optional
             How remote sources are reached; see ``AccessOptions``.
         expected_version, name : str, optional
@@ -65,20 +67,30 @@ class StoredSource:
         root = default_cache_root() if cache_dir is None else Path(cache_dir)
         root = root.expanduser().absolute()
         opened = open_source(source, AccessOptions(access, expected_version, root), name=name)
-        if not isinstance(opened, SampleCache):
+        if not isinstance(opened, SampleReader):
             return cls(opened, storage_options or StorageOptions(), root)
         if storage_options is not None:
             return cls(CacheSource(opened), storage_options, root)
-        return cls(opened, opened.manifest.options, root)
+        return cls(opened, opened.caches[0].manifest.options, root)
 
     @property
     def cache_path(self) -> Path:
         """Directory of the cache, whether it exists or not.
 
         The source's fingerprint is computed here when it is first needed.
+
+        Raises
+        ------
+        DatasetArgumentError
+            When the source is a view of caches, which is not stored anywhere.
         """
         if isinstance(self.source, SampleCache):
             return self.source.cache_dir
+        if isinstance(self.source, SampleReader):
+            raise DatasetArgumentError(
+                "a view of caches has no directory of its own; its caches are in "
+                f"{[str(cache.cache_dir) for cache in self.source.caches]}"
+            )
         key = cache_key(self.source.fingerprint(), self.storage_options)
         return self.cache_root / f"slipcache-{key}"
 
@@ -86,7 +98,7 @@ class StoredSource:
     def field_types(self) -> Mapping[str, FieldSpec]:
         """The stored fields, in order."""
         source = self.source
-        fields = source.fields if isinstance(source, SampleCache) else source.field_types
+        fields = source.fields if isinstance(source, SampleReader) else source.field_types
         return select_fields(fields, self.storage_options.fields)
 
     def __len__(self) -> int:

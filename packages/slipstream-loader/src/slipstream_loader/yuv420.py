@@ -17,13 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from slipstream_cache import (
     Codec,
     Condition,
-    DerivedField,
     DerivedNotFoundError,
+    DerivedReader,
     FieldSpec,
     ImageFlag,
     Payloads,
     Recipe,
     SampleCache,
+    SampleReader,
     derive,
 )
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
@@ -45,9 +46,9 @@ _SAMPLES_AT_ONCE = 65_536
 class PlanarImages:
     """An image field in planar YUV420."""
 
-    cache: SampleCache
+    cache: SampleReader
     field: str
-    derived: DerivedField | None
+    derived: DerivedReader | None
     """None: the field itself is stored so."""
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class PlanarImages:
 
     @property
     def num_bytes(self) -> int:
-        """What they take beside the stored images."""
+        """What they take on disk beside the stored images; of a view, all of its caches' planes."""
         return 0 if self.derived is None else self.derived.num_bytes
 
     def payloads(self, ids: ArrayLike) -> Payloads:
@@ -93,7 +94,7 @@ class PlanarImages:
 
 
 def write_yuv420(
-    cache: SampleCache,
+    cache: SampleReader,
     field: str = "image",
     *,
     num_workers: int | None = None,
@@ -105,7 +106,8 @@ def write_yuv420(
 
     Parameters
     ----------
-    cache : SampleCache
+    cache : SampleReader
+        A view gets them in each of its caches.
     field : str
     num_workers : int, optional
         Threads.
@@ -122,14 +124,15 @@ def write_yuv420(
     found = find_yuv420(cache, field)
     if found is not None:
         return found
-    with progress_bar(len(cache), "yuv420 planes", verbose=verbose) as bar:
-        made = derive(
-            cache, field, NAME, RECIPE, _planes, num_workers=num_workers, progress=advance_to(bar)
-        )
-    return PlanarImages(cache, field, made)
+    for one in cache.caches:
+        with progress_bar(len(one), "yuv420 planes", verbose=verbose) as bar:
+            derive(
+                one, field, NAME, RECIPE, _planes, num_workers=num_workers, progress=advance_to(bar)
+            )
+    return PlanarImages(cache, field, cache.derived(field, NAME, RECIPE))
 
 
-def find_yuv420(cache: SampleCache, field: str = "image") -> PlanarImages | None:
+def find_yuv420(cache: SampleReader, field: str = "image") -> PlanarImages | None:
     """The planes of an image field, or None.
 
     Raises
@@ -145,7 +148,7 @@ def find_yuv420(cache: SampleCache, field: str = "image") -> PlanarImages | None
         return None
 
 
-def _is_stored_so(cache: SampleCache, field: str) -> bool:
+def _is_stored_so(cache: SampleReader, field: str) -> bool:
     """Whether all images that can be decoded are planes as they are stored."""
     for begin in range(0, len(cache), _SAMPLES_AT_ONCE):
         ids = np.arange(begin, min(begin + _SAMPLES_AT_ONCE, len(cache)))

@@ -12,6 +12,7 @@ from rich.console import Console
 from slipstream_loader.cli.arguments import image_pipeline
 from slipstream_loader.cli.facts import engines, image_facts
 from slipstream_loader.cli.report import count, measurements_table
+from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.sample_images import write_sample_folder
 
 
@@ -42,7 +43,7 @@ def _run(console: Console, folder: Path, cache_dir: Path, out: Path) -> None:
     dataset = SlipstreamDataset(folder, cache_dir=cache_dir)
     pipelines = {name: image_pipeline(name) for name in ("raw", "center_crop", "rrc")}
     loaders = image_loaders(dataset, pipelines, batch_size=64)
-    cache = loaders["raw"].cache
+    cache = prepare_cache(dataset)
     facts = image_facts(cache, cache.image_fields[0])
     console.print(
         f"{count(len(cache), 'image')}, {facts['mean pixels']:,} pixels and "

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import slipstream_cache
-from slipstream_cache import Report, SampleCache, Source, repair
+from slipstream_cache import Report, SampleReader, Source, repair
 from slipstream_loader.cli.report import count, size
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources import open_source
@@ -55,7 +55,7 @@ def verify(
 
 def _open(source: str) -> Source:
     opened = open_source(source)
-    if isinstance(opened, SampleCache):
+    if isinstance(opened, SampleReader):
         raise SourceError(f"{source} is a cache; give the source that it was built from")
     return opened
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from slipstream_cache import SampleCache, Source
+from slipstream_cache import SampleCache, SampleReader, Source
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
 from slipstream_loader.sources.huggingface import (
@@ -42,12 +42,12 @@ _SUPPORTED: Final = (
 
 def open_source(
     source: Any, access: AccessOptions = NO_OPTIONS, *, name: str | None = None
-) -> Source | SampleCache:
+) -> Source | SampleReader:
     """Open whatever holds samples.
 
     Parameters
     ----------
-    source : str, path, Source, SampleCache or object
+    source : str, path, Source, SampleReader or object
         A path or URL of images, an archive, a LitData data set, tables or a slipcache; a map-style
         data set, a ``datasets.Dataset``, a list, or an iterable.
     access : AccessOptions
@@ -58,8 +58,8 @@ def open_source(
 
     Returns
     -------
-    Source or SampleCache
-        A cache is opened, not built again. Sources and open caches come back as they are.
+    Source or SampleReader
+        A cache is opened, not built again. Sources, open caches and views come back as they are.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def open_source(
     if isinstance(source, (str, os.PathLike)):
         return _open_path(os.fspath(source), access)
     _refuse(access, f"an object of type {type(source).__name__}")
-    if isinstance(source, (SampleCache, Source)):
+    if isinstance(source, (SampleReader, Source)):
         return source
     if is_hugging_face(source):
         return HuggingFaceSource(source, name)
