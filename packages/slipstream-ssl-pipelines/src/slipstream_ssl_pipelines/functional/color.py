@@ -81,7 +81,8 @@ def yiq_matrices(hues: torch.Tensor, saturations: torch.Tensor) -> torch.Tensor:
     cosine, sine = saturations * radians.cos(), saturations * radians.sin()
     zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
     turn = torch.stack([one, zero, zero, zero, cosine, sine, zero, -sine, cosine], 1).view(-1, 3, 3)
-    return (torch.linalg.inv(to_yiq) @ turn @ to_yiq).to(torch.float32)
+    matrices: torch.Tensor = torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    return matrices.to(torch.float32)
 
 
 def mix_channels(

@@ -36,11 +36,23 @@ def uniform_noise(seeds: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 
 
 def normal_noise(seeds: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Standard normal, float32, from one word each (Box and Muller 1958)."""
-    words = random_words(seeds, index)
-    radius = (_shifted(words, 40).to(torch.float32) + 0.5).mul_(2.0**-24)
+    """Standard normal, float32: numbers 2n and 2n + 1 come from word n (Box and Muller 1958)."""
+    radius, angle = _polar(random_words(seeds, index >> 1))
+    return radius * (angle - (index & 1) * (math.pi / 2)).cos_()
+
+
+def normal_sequence(seeds: torch.Tensor, count: int) -> torch.Tensor:
+    """Numbers 0 to ``count`` of ``normal_noise``, to within rounding; seeds (B,) -> (B, count)."""
+    index = torch.arange((count + 1) // 2, device=seeds.device)
+    radius, angle = _polar(random_words(seeds.view(-1, 1), index))
+    pairs = torch.stack([radius * angle.cos(), radius * angle.sin()], 2)
+    return pairs.view(len(seeds), -1)[:, :count]
+
+
+def _polar(words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    uniform = (_shifted(words, 40).to(torch.float32) + 0.5).mul_(2.0**-24)
     angle = (words & 0xFFFFFF).to(torch.float32).mul_(2 * math.pi * 2.0**-24)
-    return radius.log_().mul_(-2).sqrt_().mul_(angle.cos_())
+    return uniform.log_().mul_(-2).sqrt_(), angle
 
 
 def power_law_noise(
@@ -61,8 +73,7 @@ def power_law_noise(
         Each channel with mean 0 and standard deviation 1.
     """
     channels, height, width = shape
-    index = torch.arange(channels * height * width, device=seeds.device)
-    white = normal_noise(seeds.view(-1, 1), index).view(-1, *shape)
+    white = normal_sequence(seeds, channels * height * width).view(-1, *shape)
     vertical = torch.fft.fftfreq(height, device=seeds.device)[:, None]
     horizontal = torch.fft.rfftfreq(width, device=seeds.device)[None]
     frequency: torch.Tensor = torch.hypot(vertical, horizontal)

@@ -39,7 +39,8 @@ def autocontrast(images: torch.Tensor) -> torch.Tensor:
 def equalize(images: torch.Tensor) -> torch.Tensor:
     """Equalise the histogram of each channel of each image: Pillow's rule, on bytes."""
     if images.dtype != torch.uint8:
-        return equalize((images * 255.999).to(torch.uint8)).to(images.dtype) / 255
+        levels = (images.to(torch.float32) * 255.999).to(torch.uint8)
+        return (equalize(levels).to(torch.float32) / 255).to(images.dtype)
     num, channels, height, width = images.shape
     flat = images.reshape(num * channels, height * width).long()
     counts = torch.zeros(num * channels, 256, dtype=torch.int64, device=images.device)

@@ -48,8 +48,12 @@ class ReplayableStage(Stage):
         the same.
         """
         context = BatchContext.standalone(batch_length(batch))
+        return self.apply(batch, self.at_next_call(context))
+
+    def at_next_call(self, context: BatchContext) -> BatchContext:
+        """The context of a call outside of a loader: calls are counted as epochs."""
         call, self._num_calls = self._num_calls, self._num_calls + 1
-        return self.apply(batch, replace(context, epoch=call))
+        return replace(context, epoch=call)
 
     @property
     def last_params(self) -> Params:

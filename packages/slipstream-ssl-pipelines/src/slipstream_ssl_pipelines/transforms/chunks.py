@@ -90,12 +90,13 @@ def narrow(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return images.to(dtype)
 
 
-def _chunks(num_rows: int, images: torch.Tensor) -> Iterator[slice]:
+def chunks_of(num_rows: int, images: torch.Tensor) -> Iterator[slice]:
+    """Ranges of ``num_rows`` rows to work on at once: all of them, but on the CPU."""
     step = num_rows
-    if images.device.type == "cpu":
+    if images.device.type == "cpu" and num_rows:
         elements = max(1, images[0].numel())
         step = max(1, CHUNK_ELEMENTS * torch.get_num_threads() // elements)
-    return (slice(begin, min(begin + step, num_rows)) for begin in range(0, num_rows, step))
+    return (slice(begin, min(begin + step, num_rows)) for begin in range(0, num_rows, max(1, step)))
 
 
 def run_rows(
@@ -129,7 +130,7 @@ def run_rows(
         ``out``, or a new one.
     """
     num_rows = len(images) if rows is None else len(rows)
-    for part in _chunks(num_rows, images):
+    for part in chunks_of(num_rows, images):
         chosen: Any = part if rows is None else rows[part]
         if rows is not None and len(chosen) == 1:
             chosen = slice(int(chosen[0]), int(chosen[0]) + 1)

@@ -19,6 +19,24 @@ from slipstream_ssl_pipelines.transforms.chunks import Params
 from slipstream_ssl_pipelines.transforms.draws import Draws
 
 
+def named_transforms(
+    transforms: ReplayableStage | Sequence[ReplayableStage],
+) -> list[tuple[str, ReplayableStage]]:
+    """``named_stages`` of stages that can all be replayed.
+
+    Raises
+    ------
+    TypeError
+        If one cannot.
+    """
+    named: list[tuple[str, ReplayableStage]] = []
+    for name, stage in named_stages(transforms):
+        if not isinstance(stage, ReplayableStage):
+            raise TypeError(f"{name} is not a transform of this package or a subclass of one")
+        named.append((name, stage))
+    return named
+
+
 class Compose(ReplayableStage):
     """Stages one after another, as one stage.
 
