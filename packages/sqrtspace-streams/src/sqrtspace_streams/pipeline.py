@@ -283,7 +283,17 @@ class SqrtSpacePipeline:
         ClosedError
             After `close`.
         """
-        return self._push_source().push(x)
+        source, settings = self._push_source(), self.settings
+        taken = source.push(x)
+        waiting = source.capacity - source.free_samples
+        if not taken and waiting < settings.window and len(x) <= source.capacity:
+            warnings.warn(
+                f"{len(x)} samples do not fit beside {waiting} that are no window yet: push at "
+                f"most {source.capacity - settings.window + 1} samples, or set input_buffer_blocks",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return taken
 
     def push_all(self, x: Array) -> Iterator[int]:
         """Push all of ``x`` in pieces that fit; yield the count so far when the buffer is full.

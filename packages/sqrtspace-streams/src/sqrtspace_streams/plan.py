@@ -266,7 +266,7 @@ class Planner:
         tile = self._aligned(s.tile or s.block_rows)
         workers = s.max_workers
         if "max_workers" not in s.explicit:
-            room = budget // max(costs.live_bytes(tile), 1)
+            room = budget // max(costs.live_bytes(tile), 1) - 1  # one tile more is in flight
             workers = max(min(workers, processors, room), 1)
         most = min(budget, LARGEST_HOT_BYTES) // _in_flight(workers)
         while not s.tile and 2 * tile <= _LARGEST_TILE and costs.live_bytes(2 * tile) <= most:
