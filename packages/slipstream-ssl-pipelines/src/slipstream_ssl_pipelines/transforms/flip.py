@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from slipstream_decoders import BatchContext, Output
 from slipstream_ssl_pipelines.transforms.base import RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
 from slipstream_ssl_pipelines.transforms.draws import Draws
@@ -44,9 +47,24 @@ class RandomHorizontalFlip(_Flip):
     p : float
     seed, device, inplace
         See ``RandomTransform``.
+
+    Notes
+    -----
+    Behind a decoding crop on the CPU, the decoder mirrors while it writes its pixels.
     """
 
     axis = -1
+
+    def fold(self, output: Output, name: str) -> Output | None:
+        """See ``Stage``."""
+        is_elsewhere = self.device is not None and self.device.type != "cpu"
+        return None if is_elsewhere else output.mirrored(name, self._flips)
+
+    def _flips(self, context: BatchContext) -> NDArray[np.bool_]:
+        params = self.draw(context, 0, 0)
+        self.remember(params)
+        flips: NDArray[np.bool_] = params["applied"].numpy()
+        return flips
 
 
 class RandomVerticalFlip(_Flip):
