@@ -1,0 +1,230 @@
+"""LitData data sets: building their caches, and warm raw epochs against litdata's own loader.
+
+litdata's own writer makes the data set out of a folder of photos: plain dicts (Arrow rows), or
+items (``--layout items``). Then, in turns:
+
+- the cache is built, and the chunks are copied by ``cp``, both synced, with the chunks in memory:
+  a copy is what bounds a build;
+- shuffled epochs of raw batches: ours from the cache, and litdata's ``StreamingDataLoader`` with no
+  worker and with one for each processor, persistent; beside them, copying as many bytes in memory.
+  The first epoch of each is not counted.
+
+The peak memory is that of a process that builds the cache and nothing else, less what it takes when
+everything is imported.
+
+    python benchmarks/benchmark_litdata.py --source photos --repeat 20 --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from slipstream_cache.processors import usable_processors
+from slipstream_loader import SlipstreamDataset, SlipstreamLoader, prepare_cache
+
+_MEASURE_PEAK = """
+import sys
+from pathlib import Path
+from slipstream_loader import SlipstreamDataset, prepare_cache
+import slipstream_loader.transcode, pyarrow.ipc, zstandard
+
+def kilobytes(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+Path("/proc/self/clear_refs").write_text("5")  # forget the peak until now
+before = kilobytes("VmRSS")
+prepare_cache(SlipstreamDataset(sys.argv[1], cache_dir=sys.argv[2]), verbose=False)
+print(kilobytes("VmHWM") - before)
+"""
+
+
+def photo(path: Path, pixels: int | None) -> bytes:
+    """A file, or one of the same photo whose longer side has so many pixels."""
+    if pixels is None:
+        return path.read_bytes()
+    image = Image.open(path).convert("RGB")
+    image.thumbnail((pixels, pixels))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def write_data_set(photos: list[bytes], folder: Path, repeat: int, layout: str) -> int:
+    """Write photos with their numbers as labels; returns the number of samples."""
+    from litdata.streaming.writer import BinaryWriter
+
+    writer = BinaryWriter(cache_dir=str(folder), chunk_bytes="64MB")
+    number = 0
+    for _ in range(repeat):
+        for data in photos:
+            label: Any = number if layout == "rows" else np.int64(number)
+            writer.add_item(number, {"image": data, "label": label})
+            number += 1
+    writer.done()
+    writer.merge()
+    return number
+
+
+class Copies:
+    """Batches of copied bytes in random order, as many as a data set has: what memory allows."""
+
+    def __init__(self, num_bytes: int, num_samples: int, batch_size: int) -> None:
+        self._size = num_bytes // num_samples
+        self._source = np.ones((num_samples, self._size), np.uint8)
+        self._buffers = [np.ones((batch_size, self._size), np.uint8) for _ in range(4)]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        order = np.random.default_rng(0).permutation(len(self._source))
+        batch_size = len(self._buffers[0])
+        for number, start in enumerate(range(0, len(order), batch_size)):
+            ids = order[start : start + batch_size]
+            buffer = self._buffers[number % len(self._buffers)]
+            np.take(self._source, ids, axis=0, out=buffer[: len(ids)])
+            yield {"label": ids}
+
+
+def synced_seconds(work: Callable[[], object], target: Path) -> float:
+    """Seconds of some work, until what it wrote to ``target`` is on the disk."""
+    shutil.rmtree(target, ignore_errors=True)
+    os.sync()
+    began = time.perf_counter()
+    work()
+    subprocess.run(["sync", "-f", str(target)], check=True)
+    return time.perf_counter() - began
+
+
+def epoch(batches: Iterable[Any], num_samples: int, cpu: list[float]) -> float:
+    """Samples a second of one epoch; the CPU microseconds a sample of this process go to a list."""
+    began, cpu_began = time.perf_counter(), time.process_time()
+    seen = sum(len(batch["label"]) for batch in batches)
+    assert seen == num_samples, f"{seen} samples of {num_samples}"
+    cpu.append((time.process_time() - cpu_began) / num_samples * 1e6)
+    return num_samples / (time.perf_counter() - began)
+
+
+def litdata_loader(folder: Path, batch_size: int, num_workers: int) -> Any:
+    """litdata's loader of shuffled raw batches."""
+    import litdata
+
+    dataset = litdata.StreamingDataset(str(folder), shuffle=True)
+    return litdata.StreamingDataLoader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+    )
+
+
+def in_turns(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Run all turns so many times, the other way round every second time, after one warm-up."""
+    results: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(rounds + 1):
+        for name in sorted(turns, reverse=number % 2 == 1):
+            value = turns[name]()
+            if number > 0:
+                results[name].append(round(value, 3))
+    return results
+
+
+def main() -> None:
+    """Write one JSON object with all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--pixels", type=int, help="longer side of the photos; default: as is")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--layout", choices=["rows", "items"], default="rows")
+    parser.add_argument("--directory", type=Path, help="where to work; default: a temporary one")
+    arguments = parser.parse_args()
+    paths = sorted(path for path in arguments.source.rglob("*") if path.is_file())
+    photos = [photo(path, arguments.pixels) for path in paths]
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as folder:
+        data, copy, caches = (Path(folder) / name for name in ("data", "copy", "caches"))
+        num_samples = write_data_set(photos, data, arguments.repeat, arguments.layout)
+        num_bytes = sum(path.stat().st_size for path in data.iterdir())
+        peak = subprocess.run(
+            [sys.executable, "-c", _MEASURE_PEAK, str(data), str(Path(folder) / "peak")],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+
+        def build() -> None:
+            prepare_cache(SlipstreamDataset(data, cache_dir=caches), verbose=False)
+
+        command = ["cp", "-r", str(data), str(copy)]
+        seconds = in_turns(
+            {
+                "build": lambda: synced_seconds(build, caches),
+                "cp": lambda: synced_seconds(lambda: subprocess.run(command, check=True), copy),
+            },
+            arguments.rounds,
+        )
+        workers = usable_processors()
+        loaders: dict[str, Any] = {
+            "slipstream": SlipstreamLoader(
+                SlipstreamDataset(data, cache_dir=caches),
+                batch_size=arguments.batch_size,
+                drop_last=False,
+                verbose=False,
+            ),
+            "litdata, 0 workers": litdata_loader(data, arguments.batch_size, 0),
+            f"litdata, {workers} workers": litdata_loader(data, arguments.batch_size, workers),
+            "memcpy": Copies(num_bytes, num_samples, arguments.batch_size),
+        }
+        cpu: dict[str, list[float]] = {name: [] for name in loaders}
+        turns: dict[str, Callable[[], float]] = {
+            name: partial(epoch, loader, num_samples, cpu[name]) for name, loader in loaders.items()
+        }
+        rates = in_turns(turns, arguments.rounds)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    best_other = max(value for name, value in medians.items() if name.startswith("litdata"))
+    build_ratios = [cp / own for cp, own in zip(seconds["cp"], seconds["build"], strict=True)]
+    result = {
+        "samples": num_samples,
+        "bytes": num_bytes,
+        "layout": arguments.layout,
+        "processors": workers,
+        "seconds": seconds,
+        "median_megabytes_per_second": {
+            name: round(num_bytes / statistics.median(times) / 1e6)
+            for name, times in seconds.items()
+        },
+        "build_rate_over_cp_rate": round(statistics.median(build_ratios), 3),
+        "build_rate_over_cp_rate_of_rounds": [round(ratio, 3) for ratio in build_ratios],
+        "peak_megabytes_of_a_build": round(int(peak.stdout) / 1024),
+        "samples_per_second": rates,
+        "median_samples_per_second": {name: round(value) for name, value in medians.items()},
+        "slipstream_over_litdata": round(medians["slipstream"] / best_other, 2),
+        "slipstream_over_memcpy": round(medians["slipstream"] / medians["memcpy"], 2),
+        "best_samples_per_second": {name: round(max(values)) for name, values in rates.items()},
+        "median_cpu_microseconds_per_sample": {
+            name: round(statistics.median(values[1:]), 1)
+            for name, values in cpu.items()
+            if "workers" not in name or "0 workers" in name  # those of other processes are unseen
+        },
+    }
+    json.dump(result, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
