@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from slipstream_decoders import StageLike
 
 SourceArgument = Annotated[
-    str, typer.Argument(help="A folder of images (one folder a class, or flat) or a slipcache.")
+    str,
+    typer.Argument(
+        help="A folder of images (one folder a class, or flat), a LitData data set or its s3:// URL, "
+        "an archive of images, or a slipcache."
+    ),
 ]
 CacheDirOption = Annotated[
     Path | None,
