@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 SourceArgument = Annotated[
     str,
     typer.Argument(
-        help="A folder of images (one folder a class, or flat), a LitData data set or its s3:// URL, "
-        "an archive of images, or a slipcache."
+        help="A folder of images (one folder a class, or flat), a LitData data set or its s3:// "
+        "URL, an archive of images, or a slipcache."
     ),
 ]
 CacheDirOption = Annotated[
