@@ -123,6 +123,26 @@ def test_image_values_are_payloads(cache: SampleCache) -> None:
         found.blobs(BATCH)
 
 
+def test_values_may_be_arrays_of_their_own(cache: SampleCache) -> None:
+    """A list of arrays in place of one: the same bytes; their number and sizes are checked."""
+
+    def listed(payloads: Payloads) -> Any:
+        data, rows = copies(payloads)
+        return np.split(data, np.cumsum(rows["size"])[:-1]), rows
+
+    recipe = Recipe("others", 1, COPIES.spec)
+    expected = derive(cache, "image", "one", COPIES, copies)
+    found = derive(cache, "image", "other", recipe, listed)
+    for one, other in zip(expected.parts, found.parts, strict=True):
+        assert one.files["one.bin"] == other.files["other.bin"]
+    for wrong in (
+        lambda payloads: (listed(payloads)[0][1:], listed(payloads)[1]),
+        lambda payloads: ([value[:-1] for value in listed(payloads)[0]], listed(payloads)[1]),
+    ):
+        with pytest.raises(FieldTypeError, match="sizes of the values"):
+            derive(cache, "image", "wrong", recipe, wrong)
+
+
 def test_dense_values_are_arrays(cache: SampleCache) -> None:
     """One value of the recipe's dtype and shape for each sample."""
     found = derive(cache, "image", "sizes", LENGTHS, lengths)

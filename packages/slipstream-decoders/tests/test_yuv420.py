@@ -93,7 +93,7 @@ def turbojpeg_rgb(payload: bytes, height: int, width: int) -> _Pixels:
     """libjpeg-turbo's pixels without smooth upsampling."""
     library = find_turbojpeg()
     assert library is not None
-    decompress = library._dll.tjDecompress2
+    decompress = ctypes.CDLL(library.path).tjDecompress2
     decompress.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_void_p] + [
         ctypes.c_int
     ] * 5

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 import xxhash
@@ -93,6 +93,9 @@ def derive(
           integers of shape (B,);
         - image: ``(data, rows)``, the payloads one after another, and ``IMAGE_SAMPLE_DTYPE`` of
           shape (B,) with all columns but ``offset`` and ``checksum``.
+
+        In the place of ``data`` it may return a list of B arrays, which are not copied: they belong
+        to the derivation from then on.
     payloads : callable, optional
         ``payloads(sample ids)`` gives ``function`` something else than what the field holds, such
         as images that were derived before. The recipe must say so.
@@ -285,8 +288,6 @@ def _encode(spec: FieldSpec, made: Any, count: int) -> list[Encoded]:
             raise ValueError(f"expected {expected}, got {(array.dtype, array.shape)}")
         return [row.tobytes() for row in array]
     data, described = made
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or not data.flags.c_contiguous:
-        raise TypeError("expected data as a contiguous array of uint8")
     rows = np.asarray(described)
     wanted = IMAGE_SAMPLE_DTYPE if spec.kind == "image" else None
     if rows.shape != (count,) or (rows.dtype != wanted if wanted else rows.dtype.kind not in "iu"):
@@ -294,16 +295,32 @@ def _encode(spec: FieldSpec, made: Any, count: int) -> list[Encoded]:
             f"expected {wanted or 'integers'} of shape ({count},), "
             f"got {rows.dtype} of shape {rows.shape}"
         )
-    sizes = (rows["size"] if wanted else rows).astype(np.int64)
-    ends = np.cumsum(sizes)
-    if (count and int(sizes.min()) < 0) or int(ends[-1] if count else 0) != data.size:
-        raise ValueError(f"the sizes do not add up to the {data.size} bytes of data")
-    view = data.reshape(-1).data
-    starts = (ends - sizes).tolist()
-    pieces = [bytes(view[a:b]) for a, b in zip(starts, ends.tolist(), strict=True)]
+    pieces = _pieces(data, (rows["size"] if wanted else rows).astype(np.int64))
     if not wanted:
         return list(pieces)
     return [_encode_image(piece, row) for piece, row in zip(pieces, rows, strict=True)]
+
+
+def _pieces(data: Any, sizes: NDArray[np.int64]) -> list[bytes]:
+    """The value of each sample."""
+    if isinstance(data, list):
+        for piece in data:
+            _check_bytes(piece)
+        if [piece.size for piece in data] != sizes.tolist():
+            raise ValueError("the arrays do not have the sizes of the values")
+        return [cast(bytes, memoryview(piece.reshape(-1))) for piece in data]
+    _check_bytes(data)
+    ends = np.cumsum(sizes)
+    if (sizes.size and int(sizes.min()) < 0) or int(ends[-1] if sizes.size else 0) != data.size:
+        raise ValueError(f"the sizes do not add up to the {data.size} bytes of data")
+    view = data.reshape(-1).data
+    starts = (ends - sizes).tolist()
+    return [bytes(view[a:b]) for a, b in zip(starts, ends.tolist(), strict=True)]
+
+
+def _check_bytes(data: Any) -> None:
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or not data.flags.c_contiguous:
+        raise TypeError("expected data as a contiguous array of uint8, or a list of them")
 
 
 def _encode_image(payload: bytes, row: Any) -> EncodedImage:

@@ -110,7 +110,7 @@ class _HashedFile:
         self._file.close()
 
     def _flush(self) -> None:
-        block = b"".join(self._pieces)
+        block = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces.clear()
         self._num_pending = 0
         self._hash.update(block)

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._kernels.jpeg.crop import plane_bytes_for
-from slipstream_decoders._kernels.jpeg.parse import HEIGHT, WIDTH, parse_header
-from slipstream_decoders._kernels.jpeg.yuv420 import write_yuv420
+from slipstream_decoders._kernels.jpeg.yuv420 import write_run
 from slipstream_decoders._kernels.turbojpeg import Scratch as TurboJpegScratch
-from slipstream_decoders._kernels.turbojpeg import write_yuv420 as write_yuv420_by_turbojpeg
+from slipstream_decoders._kernels.turbojpeg import write_yuv420
 from slipstream_decoders._kernels.yuv420 import pack_rgb
 from slipstream_decoders._turbojpeg.library import find_turbojpeg, load_turbojpeg
 from slipstream_decoders.batch import (
@@ -26,6 +25,7 @@ from slipstream_decoders.batch import (
     READABLE_SLACK,
     EncodedBatch,
 )
+from slipstream_decoders.buffers import Buffers
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import MAX_PIXELS
 from slipstream_decoders.engines.native import NativeDecoder
@@ -35,6 +35,7 @@ from slipstream_decoders.threads import kernel_threads
 from slipstream_decoders.yuv420 import yuv420_size
 
 _NOTHING = np.empty(0, np.uint8)
+_BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Yuv420Images:
     """Row -> a decoder's own words about a failure."""
 
 
-def build_yuv420(batch: EncodedBatch, *, num_threads: int | None = None) -> Yuv420Images:
+def build_yuv420(
+    batch: EncodedBatch, *, num_threads: int | None = None, buffers: Buffers | None = None
+) -> Yuv420Images:
     """Bring the images of a batch to planar YUV420.
 
     Parameters
@@ -58,28 +61,63 @@ def build_yuv420(batch: EncodedBatch, *, num_threads: int | None = None) -> Yuv4
         Of any codecs.
     num_threads : int, optional
         Default: as many as the process may use.
+    buffers : Buffers, optional
+        Lends the memory; default: it is new. Fresh memory costs a third of a decode.
 
     Returns
     -------
     Yuv420Images
-        New memory, with the images' true sizes. The planes of a 4:2:0 JPEG are those that it
-        holds; chroma of another sampling is averaged (or, if it is coarser, repeated). The bytes
-        depend on the payloads and the decoders' versions alone.
+        Memory that belongs to the caller, with the images' true sizes. The planes of a 4:2:0 JPEG
+        are those that it holds; chroma of another sampling is averaged (or, if it is coarser,
+        repeated). The bytes depend on the payloads and the decoders' versions alone.
     """
     images = Yuv420Images([_NOTHING] * len(batch), np.zeros(len(batch), np.int32))
 
     def build(begin: int, end: int) -> None:
         encoder = _Encoder(batch)
-        for row in range(begin, end):
-            status, reason, payload = encoder.encode(row)
-            images.statuses[row] = status
-            if status == DecodeStatus.OK:
+        statuses = _screened(batch, begin, end)
+        places = _places(batch, np.arange(begin, end)[statuses == DecodeStatus.OK], buffers)
+        images.statuses[begin:end] = statuses
+        encoder.decode_natively(places, images.statuses)
+        for row, payload in places.items():
+            reason = ""
+            if images.statuses[row] != DecodeStatus.OK:
+                images.statuses[row], reason = encoder.encode(row, payload)
+            if images.statuses[row] == DecodeStatus.OK:
                 images.payloads[row] = payload
             elif reason:
                 images.reasons[row] = reason
 
     kernel_threads(num_threads).run(build, len(batch))
     return images
+
+
+def _screened(batch: EncodedBatch, begin: int, end: int) -> NDArray[np.int32]:
+    """Statuses before decoding of some rows."""
+    heights, widths = (side[begin:end].astype(np.int64) for side in (batch.heights, batch.widths))
+    statuses = np.zeros(end - begin, np.int32)
+    statuses[heights * widths > MAX_PIXELS] = DecodeStatus.UNSUPPORTED
+    is_readable = (np.minimum(heights, widths) > 0) & (batch.codecs[begin:end] <= CODEC_RGB)
+    statuses[~is_readable] = DecodeStatus.UNREADABLE
+    return statuses
+
+
+def _places(
+    batch: EncodedBatch, rows: NDArray[np.int64], buffers: Buffers | None
+) -> dict[int, NDArray[np.uint8]]:
+    """Uninitialised memory for the payloads of some rows, in one block unless that is large.
+
+    Headers may claim any size: what nothing is written to should not be asked for at once.
+    """
+    sizes = yuv420_size(batch.heights[rows].astype(np.int64), batch.widths[rows].astype(np.int64))
+    ends = np.cumsum(sizes)
+    if not rows.size or ends[-1] > _BLOCK_BYTES:
+        lengths = zip(rows.tolist(), sizes.tolist(), strict=True)
+        return {row: np.empty(size + READABLE_SLACK, np.uint8)[:size] for row, size in lengths}
+    shape = (int(ends[-1]) + READABLE_SLACK,)
+    block = np.empty(shape, np.uint8) if buffers is None else buffers.lend(shape, np.uint8)
+    places = zip(rows.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True)
+    return {row: block[start:end] for row, start, end in places}
 
 
 def as_yuv420(batch: EncodedBatch, context: BatchContext) -> EncodedBatch:
@@ -101,7 +139,9 @@ def as_yuv420(batch: EncodedBatch, context: BatchContext) -> EncodedBatch:
     others = np.flatnonzero(~is_planar | (batch.sizes != yuv420_size(heights, widths)))
     if not others.size:
         return batch
-    images = build_yuv420(batch.take(others), num_threads=context.num_threads)
+    images = build_yuv420(
+        batch.take(others), num_threads=context.num_threads, buffers=context.buffers
+    )
     reasons = {int(others[row]): reason for row, reason in images.reasons.items()}
     statuses = np.zeros(len(batch), np.int32)
     statuses[others] = images.statuses
@@ -136,51 +176,54 @@ class _Encoder:
         self._decoder = NativeDecoder()
         self._pillow = PillowEngine()
 
-    def encode(self, row: int) -> tuple[int, str, NDArray[np.uint8]]:
-        """Status, a decoder's own words, payload."""
-        batch = self._batch
-        height, width, codec = int(batch.heights[row]), int(batch.widths[row]), batch.codecs[row]
-        if codec > CODEC_RGB or min(height, width) <= 0:
-            return DecodeStatus.UNREADABLE, "", _NOTHING
-        if height * width > MAX_PIXELS:
-            return DecodeStatus.UNSUPPORTED, "", _NOTHING
-        size = yuv420_size(height, width)
-        payload = np.empty(size + READABLE_SLACK, np.uint8)[:size]
+    def decode_natively(
+        self, places: dict[int, NDArray[np.uint8]], statuses: NDArray[np.int32]
+    ) -> None:
+        """Write the payloads of all JPEGs that the native decoder takes, and their statuses."""
+        batch, decoder = self._batch, self._decoder
+        rows = np.array(list(places), np.int64)
+        statuses[rows] = DecodeStatus.UNSUPPORTED
+        rows = rows[batch.codecs[rows] == CODEC_JPEG]
+        if not rows.size:
+            return
+        sides = zip(batch.heights[rows].tolist(), batch.widths[rows].tolist(), strict=True)
+        most = max(int(plane_bytes_for(height, width)) for height, width in sides)
+        pixels = decoder.scratch.get("pixels", most)
+        write_run(
+            rows,
+            batch.addresses,
+            batch.sizes,
+            batch.heights,
+            batch.widths,
+            np.array([places[row].ctypes.data for row in rows.tolist()]),
+            decoder.header,
+            pixels.ctypes.data,
+            pixels.nbytes,
+            decoder.memory(int(batch.sizes[rows].max())),
+            statuses,
+        )
+        decoder.scratch.shrink()
+
+    def encode(self, row: int, payload: NDArray[np.uint8]) -> _Result:
+        """Write one payload that the native decoder did not, of the size that the image needs."""
+        height, width = int(self._batch.heights[row]), int(self._batch.widths[row])
+        codec = self._batch.codecs[row]
         if codec == CODEC_JPEG:
-            status, reason = self._of_jpeg(row, height, width, payload)
-        elif codec == CODEC_RGB:
-            status, reason = self._of_rgb(row, height, width, payload)
-        else:
-            status, reason = self._of_planes(row, payload)
-        return status, reason, payload if status == DecodeStatus.OK else _NOTHING
+            return self._of_jpeg(row, height, width, payload)
+        if codec == CODEC_RGB:
+            return self._of_rgb(row, height, width, payload)
+        return self._of_planes(row, payload)
 
     def _of_jpeg(self, row: int, height: int, width: int, payload: NDArray[np.uint8]) -> _Result:
-        result = self._by_native(row, height, width, payload)
-        if result[0] != DecodeStatus.OK and find_turbojpeg() is not None:
-            result = self._by_turbojpeg(row, height, width, payload)
-        if result[0] == DecodeStatus.OK:
-            return result
+        if find_turbojpeg() is not None:
+            status, reason = self._by_turbojpeg(row, height, width, payload)
+            if status == DecodeStatus.OK:
+                return status, reason
         pixels = np.empty((height, width, 3), np.uint8)
-        result = self._pillow.whole(self._batch, row, pixels)
-        if result[0] == DecodeStatus.OK:
-            pack_rgb(pixels.ctypes.data, height, width, payload.ctypes.data)
-        return result
-
-    def _by_native(self, row: int, height: int, width: int, payload: NDArray[np.uint8]) -> _Result:
-        decoder = self._decoder
-        header, scratch = decoder.header, decoder.scratch
-        address, size = int(self._batch.addresses[row]), int(self._batch.sizes[row])
-        status = parse_header(address, size, header)
-        if status == DecodeStatus.OK and (header[HEIGHT], header[WIDTH]) != (height, width):
-            status = DecodeStatus.SIZE_MISMATCH
+        status, reason = self._pillow.whole(self._batch, row, pixels)
         if status == DecodeStatus.OK:
-            pixels = scratch.get("pixels", int(plane_bytes_for(height, width)))
-            memory, target = decoder.memory(size), payload.ctypes.data
-            status = write_yuv420(
-                address, size, header, pixels.ctypes.data, pixels.nbytes, memory, target
-            )
-            scratch.shrink()
-        return status, ""
+            pack_rgb(pixels.ctypes.data, height, width, payload.ctypes.data)
+        return status, reason
 
     def _by_turbojpeg(
         self, row: int, height: int, width: int, payload: NDArray[np.uint8]
@@ -190,7 +233,7 @@ class _Encoder:
         pixels = scratch.get("pixels", 3 * (height + 4) * (width + 4))
         words = scratch.get("header", 64)
         handle = library.new_handle()
-        status = write_yuv420_by_turbojpeg(
+        status = write_yuv420(
             library.addresses,
             handle,
             int(self._batch.addresses[row]),

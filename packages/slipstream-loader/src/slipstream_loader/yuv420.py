@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from slipstream_cache import (
     derive,
 )
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
-from slipstream_decoders import DecodeStatus, EncodedBatch, build_yuv420
+from slipstream_decoders import BufferPool, DecodeStatus, EncodedBatch, build_yuv420
 from slipstream_loader.encoded import encoded
 from slipstream_loader.progress import advance_to, progress_bar
 
@@ -40,6 +41,8 @@ NAME = "yuv420"
 RECIPE = Recipe("yuv420-planes", 1, FieldSpec("image"))
 
 _SAMPLES_AT_ONCE = 65_536
+_BUFFERS_KEPT = 8
+"""Each holds a run of images that is decoded or waits to be written."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +127,11 @@ def write_yuv420(
     found = find_yuv420(cache, field)
     if found is not None:
         return found
+    planes = partial(_planes, BufferPool(_BUFFERS_KEPT))
     for one in cache.caches:
         with progress_bar(len(one), "yuv420 planes", verbose=verbose) as bar:
             derive(
-                one, field, NAME, RECIPE, _planes, num_workers=num_workers, progress=advance_to(bar)
+                one, field, NAME, RECIPE, planes, num_workers=num_workers, progress=advance_to(bar)
             )
     return PlanarImages(cache, field, cache.derived(field, NAME, RECIPE))
 
@@ -157,9 +161,11 @@ def _is_stored_so(cache: SampleReader, field: str) -> bool:
     return True
 
 
-def _planes(payloads: Payloads) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+def _planes(
+    buffers: BufferPool, payloads: Payloads
+) -> tuple[list[NDArray[np.uint8]], NDArray[Any]]:
     """A run of images in the form in which ``derive`` takes it."""
-    images = build_yuv420(encoded(payloads), num_threads=1)
+    images = build_yuv420(encoded(payloads), num_threads=1, buffers=buffers)
     is_sound = images.statuses == DecodeStatus.OK
     rows = np.zeros(len(payloads), IMAGE_SAMPLE_DTYPE)
     rows["size"] = [payload.size for payload in images.payloads]
@@ -169,7 +175,7 @@ def _planes(payloads: Payloads) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     unsound = np.maximum(payloads.conditions, Condition.DAMAGED)
     rows["condition"] = np.where(is_sound, Condition.SOUND, unsound)
     rows["flags"] = ImageFlag.TRANSCODED
-    return np.concatenate(images.payloads), rows
+    return images.payloads, rows
 
 
 def planar_field(image_fields: Sequence[str], chosen: str | None) -> str:
