@@ -122,6 +122,9 @@ def test_translation_is_a_shifted_slice(dtype: torch.dtype) -> None:
     padded = torch.nn.functional.pad(images, (5,) * 4, value=1)
     for i, (x, y) in enumerate(shifts[:20].tolist()):
         assert torch.equal(result[i], padded[i, :, 5 - y : 5 - y + HEIGHT, 5 - x : 5 - x + WIDTH])
+    assert torch.equal(stage.by_index(images, stage.last_params), result)
+    far = RandomTranslate(100).replay(images, {"shift": torch.tensor([[100, -50]]).expand(300, 2)})
+    assert (far == 0).all()
     for axis in range(2):
         assert stats.chisquare((shifts[:, axis] + 5).bincount(minlength=11)).pvalue > 1e-4
 

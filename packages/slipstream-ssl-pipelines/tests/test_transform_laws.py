@@ -271,7 +271,6 @@ COMPILED = [
     RandomGaussianBlur(0.5),
     RandomSolarization(0.5),
     RandomRotate(0.5),
-    RandomTranslate(4),
     RandomPatchShuffle(8, p=1.0),
 ]
 

@@ -27,6 +27,14 @@ def gray(images: torch.Tensor) -> torch.Tensor:
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
+def gray_as_stored(images: torch.Tensor) -> torch.Tensor:
+    """Luma in the images' own type and scale, whatever their memory order; (B, 1, H, W)."""
+    wide = torch.float64 if images.dtype == torch.float64 else torch.float32
+    red, green, blue = (images[:, channel : channel + 1].to(wide) for channel in range(3))
+    luma = (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+    return (luma.add_(0.5) if images.dtype == torch.uint8 else luma).to(images.dtype)
+
+
 def reached(values: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
     """1 where ``values >= limits``, else 0, in the type of the values.
 

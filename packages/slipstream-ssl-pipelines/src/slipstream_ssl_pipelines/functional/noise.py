@@ -22,12 +22,15 @@ def _shifted(words: torch.Tensor, bits: int) -> torch.Tensor:
     return (words >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
+def _mixed(words: torch.Tensor, bits: int) -> torch.Tensor:
+    """``words ^ (words >> bits)``, in place."""
+    return words.bitwise_xor_(_shifted(words, bits))
+
+
 def random_words(seeds: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Output number ``index`` (from 0) of SplitMix64 seeded with ``seeds``; int64, broadcast."""
-    words = seeds + (index + 1) * _GAMMA
-    words = (words ^ _shifted(words, 30)).mul_(_MIX_1)
-    words = (words ^ _shifted(words, 27)).mul_(_MIX_2)
-    return words ^ _shifted(words, 31)
+    words = (index + 1).mul_(_GAMMA) + seeds
+    return _mixed(_mixed(_mixed(words, 30).mul_(_MIX_1), 27).mul_(_MIX_2), 31)
 
 
 def uniform_noise(seeds: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -45,13 +48,13 @@ def normal_sequence(seeds: torch.Tensor, count: int) -> torch.Tensor:
     """Numbers 0 to ``count`` of ``normal_noise``, to within rounding; seeds (B,) -> (B, count)."""
     index = torch.arange((count + 1) // 2, device=seeds.device)
     radius, angle = _polar(random_words(seeds.view(-1, 1), index))
-    pairs = torch.stack([radius * angle.cos(), radius * angle.sin()], 2)
+    pairs = torch.stack([angle.cos(), angle.sin()], 2).mul_(radius.unsqueeze(2))
     return pairs.view(len(seeds), -1)[:, :count]
 
 
 def _polar(words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    uniform = (_shifted(words, 40).to(torch.float32) + 0.5).mul_(2.0**-24)
-    angle = (words & 0xFFFFFF).to(torch.float32).mul_(2 * math.pi * 2.0**-24)
+    uniform = _shifted(words, 40).to(torch.float32).add_(0.5).mul_(2.0**-24)
+    angle = words.bitwise_and(0xFFFFFF).to(torch.float32).mul_(2 * math.pi * 2.0**-24)
     return uniform.log_().mul_(-2).sqrt_(), angle
 
 

@@ -25,7 +25,8 @@ def posterize(images: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
         masks = (256 - 2 ** (8 - bits)).to(torch.uint8)
         return images & per_sample(masks)
     levels = per_sample((2**bits).to(images.dtype))
-    return (images * levels).floor_().clamp_(min=0).minimum(levels - 1) / levels
+    top = (levels - 1) / levels  # the largest result
+    return torch.minimum((images * levels).floor_().mul_(1 / levels), top).clamp_(min=0)
 
 
 def autocontrast(images: torch.Tensor) -> torch.Tensor:

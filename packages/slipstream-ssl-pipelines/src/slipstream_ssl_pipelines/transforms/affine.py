@@ -318,6 +318,18 @@ class RandomTranslate(RandomTransform):
 
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
+        if images.device.type != "cpu":
+            return self.by_index(images, params)
+        height, width = images.shape[-2:]
+        result = torch.full_like(images, self.fill)
+        for row, (x, y) in enumerate(params["shift"].tolist()):
+            to = result[row, :, max(y, 0) : max(height + y, 0), max(x, 0) : max(width + x, 0)]
+            of = images[row, :, max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
+            to.copy_(of)
+        return result
+
+    def by_index(self, images: torch.Tensor, params: Params) -> torch.Tensor:
+        """The same without a look at the shifts from the CPU."""
         num, _, height, width = images.shape
         padded = tnf.pad(images, (self.padding,) * 4, value=self.fill)
         start = self.padding - params["shift"]

@@ -14,7 +14,7 @@ from slipstream_ssl_pipelines.functional.noise import (
     uniform_noise,
 )
 from slipstream_ssl_pipelines.transforms.base import RandomTransform
-from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.chunks import Params, Work, narrow
 from slipstream_ssl_pipelines.transforms.draws import Draws
 from slipstream_ssl_pipelines.transforms.ranges import as_range
 
@@ -24,9 +24,13 @@ _TRIES = 10
 class _BoxFill(RandomTransform):
     """``box`` holds top, left, height and width in pixels, int64, (B, 4)."""
 
+    work: ClassVar[Work] = "native"
+
     @abstractmethod
-    def fill_of_box(self, params: Params, row: int, shape: tuple[int, int, int]) -> Any:
-        """What fills the box of one sample: a number, or a tensor that fits (C, h, w)."""
+    def fill_of_box(
+        self, params: Params, row: int, shape: tuple[int, int, int], dtype: torch.dtype
+    ) -> torch.Tensor:
+        """What fills the box of one sample: a tensor that fits (C, h, w)."""
 
     @abstractmethod
     def fill_everywhere(
@@ -42,7 +46,8 @@ class _BoxFill(RandomTransform):
         for row, (top, left, height, width) in enumerate(params["box"].tolist()):
             if height > 0 and width > 0:
                 box = result[row, :, top : top + height, left : left + width]
-                box.copy_(torch.as_tensor(self.fill_of_box(params, row, (*box.shape,))))
+                fill = self.fill_of_box(params, row, (box.shape[0], height, width), images.dtype)
+                box.copy_(fill)
         return result
 
     def by_mask(self, images: torch.Tensor, params: Params) -> torch.Tensor:
@@ -124,16 +129,20 @@ class RandomErasing(_BoxFill):
         box = np.stack([top, left, h, w], 1).astype(np.int64)
         return {"box": torch.from_numpy(box), "noise": draws.words()}
 
-    def fill_of_box(self, params: Params, row: int, shape: tuple[int, int, int]) -> Any:
+    def fill_of_box(
+        self, params: Params, row: int, shape: tuple[int, int, int], dtype: torch.dtype
+    ) -> torch.Tensor:
         """See ``_BoxFill``."""
         if self.mode == "zeros":
-            return 0.0
+            return torch.zeros((), dtype=dtype)
         seed = params["noise"][row : row + 1]
         shape = shape if self.mode == "random_color_pixel" else (shape[0], 1, 1)
         count = int(np.prod(shape))
         if self.fill == "randn":
-            return normal_sequence(seed, count).view(shape) * self.max_value
-        return uniform_noise(seed, torch.arange(count)).view(shape) * self.max_value
+            noise = normal_sequence(seed, count)
+        else:
+            noise = uniform_noise(seed, torch.arange(count)).view(1, -1)
+        return narrow((noise * self.max_value).view(1, *shape), dtype)[0]
 
     def fill_everywhere(
         self, params: Params, index: torch.Tensor, images: torch.Tensor
@@ -144,7 +153,8 @@ class RandomErasing(_BoxFill):
         if self.mode == "random_color_uniform":
             index = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
         law = normal_noise if self.fill == "randn" else uniform_noise
-        return (law(params["noise"].view(-1, 1, 1, 1), index) * self.max_value).to(images.dtype)
+        noise = law(params["noise"].view(-1, 1, 1, 1), index) * self.max_value
+        return narrow(noise, images.dtype)
 
 
 class Cutout(_BoxFill):
@@ -160,8 +170,6 @@ class Cutout(_BoxFill):
     seed, device, inplace
         See ``RandomTransform``.
     """
-
-    work: ClassVar[Work] = "native"
 
     def __init__(
         self,
@@ -186,10 +194,12 @@ class Cutout(_BoxFill):
         sides = torch.tensor([side_y, side_x]).expand(draws.num_samples, 2)
         return {"box": torch.cat([top[:, None], left[:, None], sides], 1)}
 
-    def fill_of_box(self, params: Params, row: int, shape: tuple[int, int, int]) -> Any:
+    def fill_of_box(
+        self, params: Params, row: int, shape: tuple[int, int, int], dtype: torch.dtype
+    ) -> torch.Tensor:
         """See ``_BoxFill``."""
         del params, row, shape
-        return self.fill
+        return torch.tensor(self.fill).to(dtype)
 
     def fill_everywhere(
         self, params: Params, index: torch.Tensor, images: torch.Tensor

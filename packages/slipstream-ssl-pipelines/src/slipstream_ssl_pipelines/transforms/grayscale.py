@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from slipstream_ssl_pipelines.functional.color import gray
+from slipstream_ssl_pipelines.functional.color import gray_as_stored
 from slipstream_ssl_pipelines.transforms.base import ImageTransform, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
 from slipstream_ssl_pipelines.transforms.draws import Draws
@@ -22,7 +22,7 @@ class ToGrayscale(ImageTransform):
     device : device, optional
     """
 
-    work: ClassVar[Work] = "planes"
+    work: ClassVar[Work] = "native"
 
     def __init__(self, num_output_channels: int = 1, *, device: Any = None) -> None:
         super().__init__(device=device)
@@ -33,7 +33,7 @@ class ToGrayscale(ImageTransform):
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
         del params
-        return gray(images).expand(-1, self.num_output_channels, -1, -1)
+        return gray_as_stored(images).expand(-1, self.num_output_channels, -1, -1)
 
 
 class RandomGrayscale(RandomTransform):
@@ -46,7 +46,7 @@ class RandomGrayscale(RandomTransform):
         See ``RandomTransform``.
     """
 
-    work: ClassVar[Work] = "planes"
+    work: ClassVar[Work] = "native"
 
     def __init__(
         self,
@@ -66,4 +66,4 @@ class RandomGrayscale(RandomTransform):
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
         del params
-        return gray(images).expand_as(images)
+        return gray_as_stored(images).expand_as(images)
