@@ -86,6 +86,7 @@ def test_every_layout_comes_back(
     for number, sample in enumerate(samples):
         assert_same(cache[number], sample)
     assert not list((tmp_path / "downloads").iterdir())
+    assert_same(source[7], samples[7])  # a build closes the source, and reading opens it again
     assert source.fingerprint() == LitDataSource(tmp_path / "data").fingerprint()
     assert source.uri == url
 
@@ -141,12 +142,13 @@ def test_old_chunks_are_forgotten(
 
     monkeypatch.setattr(chunks, "_BYTES_KEPT", 0)
     monkeypatch.setattr(chunks, "_THREADS", 2)
+    monkeypatch.setattr(chunks, "_LEAST_KEPT", 1)
     url = s3_bucket.put_folder(write(tmp_path / "data", ITEMS), "set")
     source = LitDataSource(url, download_dir=tmp_path / "downloads")
     for _ in range(2):
         for number, sample in enumerate(ITEMS):
             assert_same(source[number], sample)
-            assert len(source._chunks._fetched) <= 2
+            assert len(source._chunks._fetched) <= 3
     source.close()
 
 
@@ -244,3 +246,24 @@ def test_a_forked_process_reads_on(s3_bucket: Any, tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
     assert_same(source[39], ROWS[39])
     source.close()
+
+
+def test_many_small_chunks(s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More chunks than may be open: each is downloaded about once, in a build of many threads."""
+    from litdata.streaming.writer import BinaryWriter
+
+    from slipstream_loader.sources.litdata import chunks
+
+    monkeypatch.setattr(chunks, "_CHUNKS_KEPT", 16)
+    writer = BinaryWriter(cache_dir=str(tmp_path / "data"), chunk_size=1)
+    for number, sample in enumerate(ITEMS):
+        writer.add_item(number, sample)
+    writer.done()
+    writer.merge()
+    url = s3_bucket.put_folder(tmp_path / "data", "set")
+    requests = Requests(monkeypatch)
+    source = LitDataSource(url, download_dir=tmp_path / "downloads")
+    cache = prepare_cache(SlipstreamDataset(source, cache_dir=tmp_path), num_workers=2)
+    for number, sample in enumerate(ITEMS):
+        assert_same(cache[number], sample)
+    assert len(requests.whole) < 2 * len(ITEMS)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -32,8 +32,11 @@ from slipstream_loader.sources.object_store import ObjectStore
 
 _THREADS: Final = 8
 """Chunks that are downloaded or unpacked at a time."""
-_BYTES_AHEAD: Final = 1 << 28
+_BYTES_AHEAD: Final = 1 << 29
 _BYTES_KEPT: Final = 1 << 30
+_CHUNKS_KEPT: Final = 256
+_LEAST_KEPT: Final = 3
+"""However large they are: the one before, this one and the next."""
 _CHUNKS_OPEN: Final = 16
 _SAMPLES_REMEMBERED: Final = 512
 _RETRY_SECONDS: Final = 10.0
@@ -84,15 +87,18 @@ class Chunks:
                 return chunk
             in_row = self._comes_next(self._index.first_samples[number] + position)
             fetched = self._fetch(number, ahead=in_row) if number in self._fetched else None
-        if fetched is not None:
-            return fetched.result()
-        if chunk is None:
+        if fetched is None and chunk is None:
             chunk = self._open_direct(number)
-        if chunk is None or (in_row and self._is_slow(chunk)):
+        if fetched is None and (chunk is None or (in_row and self._is_slow(chunk))):
             with self._lock:
                 fetched = self._fetch(number, ahead=in_row)
+        if fetched is None:
+            assert chunk is not None
+            return chunk
+        try:
             return fetched.result()
-        return chunk
+        except CancelledError:
+            raise SampleReadError("the source was closed while it was read") from None
 
     def close(self) -> None:
         """Stop what is being brought here, and close all chunks."""
@@ -101,6 +107,7 @@ class Chunks:
             fetched = list(self._fetched.values())
             self._direct.clear()
             self._fetched.clear()
+            self._newest = -1
         for future in fetched:
             future.cancel()
         if pool is not None:
@@ -113,6 +120,7 @@ class Chunks:
         self._fetched: OrderedDict[int, Future[Chunk]] = OrderedDict()
         self._failed: dict[int, float] = {}
         self._recent: OrderedDict[int, None] = OrderedDict()
+        self._newest = -1
         self._pool = None
 
     def _is_slow(self, chunk: Chunk) -> bool:
@@ -130,7 +138,10 @@ class Chunks:
         """Bring a chunk here, and those that come after it."""
         chunks = self._index.chunks
         wanted = self._fetch_one(number)
+        if number == self._newest:
+            return wanted
         if ahead:
+            self._newest = number
             num_bytes = 0
             for following in range(number + 1, min(number + _THREADS, len(chunks))):
                 num_bytes += chunks[following].num_bytes
@@ -166,10 +177,13 @@ class Chunks:
     def _forget_oldest(self) -> None:
         chunks = self._index.chunks
         num_bytes = sum(chunks[number].num_bytes for number in self._fetched)
-        while num_bytes > _BYTES_KEPT and len(self._fetched) > _THREADS:
-            number, future = self._fetched.popitem(last=False)
-            future.cancel()
-            num_bytes -= chunks[number].num_bytes
+        for number in list(self._fetched):
+            is_much = num_bytes > _BYTES_KEPT or len(self._fetched) > _CHUNKS_KEPT
+            if not is_much or len(self._fetched) <= _LEAST_KEPT:
+                break
+            if self._fetched[number].done():  # somebody may wait for the others
+                del self._fetched[number]
+                num_bytes -= chunks[number].num_bytes
 
     def _open_direct(self, number: int) -> Chunk | None:
         """Open a chunk where it is; None if that is not worth it."""
