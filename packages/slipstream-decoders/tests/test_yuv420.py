@@ -258,6 +258,32 @@ def test_damaged_images_are_told_and_harm_no_other() -> None:
     assert build_yuv420(stored([bytes(44)], [3], [5], codec=2)).statuses.tolist() == [1]
 
 
+def test_mutated_files_get_one_verdict() -> None:
+    """Flipped and missing bytes anywhere: a whole payload or none, the same twice."""
+    rng = np.random.default_rng(10)
+    kinds: list[dict[str, Any]] = [{}, {"subsampling": "4:4:4"}, {"progressive": True}]
+    payloads = []
+    for number in range(240):
+        data = bytearray(jpeg(noise(17, 22, number), **kinds[number % 3]))
+        for at in rng.integers(2, len(data), 1 + number % 4):
+            data[at] = rng.integers(0, 256)
+        payloads.append(bytes(data[: len(data) - int(rng.integers(0, 30)) * (number % 2)]))
+    batch = EncodedBatch.from_mapping(
+        {
+            "data": np.frombuffer(b"".join(payloads), np.uint8),
+            "sizes": [len(payload) for payload in payloads],
+            "heights": [17] * len(payloads),
+            "widths": [22] * len(payloads),
+        }
+    )
+    first, second = build_yuv420(batch, num_threads=3), build_yuv420(batch, num_threads=1)
+    np.testing.assert_array_equal(first.statuses, second.statuses)
+    assert 0 < np.count_nonzero(first.statuses) < len(batch)
+    for status, one, other in zip(first.statuses, first.payloads, second.payloads, strict=True):
+        assert one.size == (yuv420_size(17, 22) if status == DecodeStatus.OK else 0)
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_batch_is_brought_to_planes() -> None:
     """Planes stay where they are; failures are raised, or noted and marked."""
     good = stored([bytes(range(27))], [3], [5], codec=1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from slipstream_decoders import (
+    IMAGENET_STD,
     BatchContext,
     Boxes,
     CorruptImageError,
@@ -32,10 +33,12 @@ from slipstream_decoders import (
     DecodeYUVRandomResizedCrop,
     DecodeYUVResizeCrop,
     EncodedBatch,
+    Normalize,
     as_yuv420,
     crop_images,
     random_resized_boxes,
     rgb_to_yuv420,
+    run_stages,
     whole_image_boxes,
     yuv420_to_rgb,
     yuv420_to_yuv,
@@ -199,6 +202,18 @@ def test_yuv_crops_take_jpegs_too() -> None:
     y = DecodeYUVCenterCrop(31).apply(batch, context(2))[1, 0]
     luma = np.asarray(Image.open(io.BytesIO(bytes(batch.payload(1)))).convert("L"))
     assert np.abs(y.numpy().astype(int) - luma[:, 1:32]).mean() < 1
+
+
+@pytest.mark.parametrize("crop", [DecodeCenterCrop(24), DecodeYUVCenterCrop(24)])
+def test_normalised_crops(crop: Any) -> None:
+    """Normalize after a crop, fused or not: the same to within one level."""
+    batch = planar([(40, 63), (33, 20), (9, 9)])
+    normalize = Normalize()
+    separate = normalize(crop.apply(batch, context(3)))
+    fused = run_stages([crop, normalize], batch, context(3))
+    assert fused.shape == separate.shape
+    assert fused.dtype == separate.dtype
+    assert (fused - separate).abs().max() < 1 / 255 / min(IMAGENET_STD)
 
 
 @pytest.mark.parametrize("quality", ["fast", "exact"])
