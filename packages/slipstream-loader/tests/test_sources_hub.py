@@ -30,6 +30,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.repos: dict[tuple[str, str], dict[str, bytes]] = {}
         self.branches = {"main": SHA, "refs/convert/parquet": OTHER_SHA}
+        self.aliases: dict[str, str] = {}
         self.bytes_sent = 0
 
 
@@ -56,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.repos.get((name, self.server.branches.get(revision, revision)))
 
     def _answer_info(self, name: str, revision: str) -> None:
+        name = self.server.aliases.get(name, name)
         files = self._files(name, revision)
         if files is None:
             known = any(name == repo for repo, _ in self.server.repos)
@@ -159,6 +161,13 @@ def test_a_data_set_of_the_hub(hub: Hub) -> None:
     assert [test[i]["label"] for i in range(5)] == list(range(90, 95))
     one = open_source(f"hf://datasets/lab/photos@{SHA}/data/test-00000-of-00001.parquet")
     assert len(one) == 5
+
+
+def test_a_data_set_without_an_owner(hub: Hub) -> None:
+    """The short names of old data sets work, under any of the data set's arguments."""
+    hub.aliases["cifar10"] = "uoft-cs/cifar10"
+    hub.repos["uoft-cs/cifar10", SHA] = {"plain_text/train-00000-of-00001.parquet": parquet(0, 5)}
+    assert len(SlipstreamDataset(input_dir="hf://datasets/cifar10")) == 5
 
 
 def test_choices_are_not_made_in_silence(hub: Hub) -> None:

@@ -165,7 +165,10 @@ def test_archives_on_s3(s3_bucket: Any, mode: Any) -> None:
     source = TarSource(f"{s3_bucket.url}/x/train.tar")
     check(source)
     loader = SlipstreamLoader(
-        SlipstreamDataset(f"{s3_bucket.url}/x/train.tar"), 40, shuffle=False, verbose=False
+        SlipstreamDataset(remote_dir=f"{s3_bucket.url}/x/train.tar"),
+        40,
+        shuffle=False,
+        verbose=False,
     )
     assert [loader.cache[i]["image"] for i in range(40)] == list(contents().values())
     with pytest.raises(RemoteNotFoundError, match="no such object"):

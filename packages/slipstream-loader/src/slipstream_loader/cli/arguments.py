@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 SourceArgument = Annotated[
     str,
     typer.Argument(
-        help="A folder of images (one folder a class, or flat), a LitData data set or its s3:// "
-        "URL, an archive of images, or a slipcache."
+        help="A folder of images (one folder a class, or flat), a tar archive of one, a LitData "
+        "data set, parquet or Arrow files, a slipcache; or s3://, https://, hf://datasets/..."
     ),
 ]
 CacheDirOption = Annotated[

@@ -94,8 +94,7 @@ class _Header:
     def __init__(self, block: bytes, place: str) -> None:
         stored = _number(block[148:156], place)
         blanked = block[:148] + b" " * 8 + block[156:]
-        signed = sum(byte - 256 if byte > 127 else byte for byte in blanked)
-        if stored not in (sum(blanked), signed):
+        if stored != sum(blanked) and stored != _signed_sum(blanked):
             raise SourceError(f"{place}: not a tar header, or a damaged one (wrong checksum)")
         self.kind = block[156:157]
         self.size = _number(block[124:136], place)
@@ -104,6 +103,11 @@ class _Header:
         prefix = _text(block[345:500])
         if block[257:263] == b"ustar\0" and prefix:
             self.name = f"{prefix}/{self.name}"
+
+
+def _signed_sum(block: bytes) -> int:
+    """The checksum of writers that take bytes as signed."""
+    return sum(byte - 256 if byte > 127 else byte for byte in block)
 
 
 def _member(header: _Header, name: str, link: str | None, position: int, size: int) -> TarMember:
