@@ -57,6 +57,15 @@ def test_the_table_of_decisions(
     assert (plan.mode, reason in plan.reason) == (mode, True), plan
 
 
+def test_pieces_come_from_tiles() -> None:
+    """Where rows are not kept, small ranges are evaluated tile by tile as well."""
+    for rows in (100, 600, 3000):
+        pipe = measured_pipeline([], tile=16)
+        assert max(len(block) for _, block in pipe.blocks("both", (0, rows))) <= 64
+        assert pipe.last_plan is not None
+        assert pipe.last_plan.mode == "sqrt"
+
+
 @pytest.mark.parametrize("mode", ["classic", "sqrt"])
 def test_a_mode_that_was_asked_for_is_kept(mode: str) -> None:
     """No cost changes an explicit mode."""

@@ -20,9 +20,14 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 def machine() -> Machine:
-    """What there is to plan with, now."""
-    fresh = fresh_memory_seconds_per_byte()
-    return Machine(llc_bytes(), available_ram(), num_processors(), fresh)
+    """What there is to plan with; free memory is that of this second."""
+    fresh, ram = fresh_memory_seconds_per_byte(), _ram_in_second(int(time.monotonic()))
+    return Machine(llc_bytes(), ram, num_processors(), fresh)
+
+
+@functools.lru_cache(maxsize=1)
+def _ram_in_second(_second: int) -> int:
+    return available_ram()
 
 
 def llc_bytes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
@@ -33,6 +38,11 @@ def llc_bytes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
     """
     if given := os.environ.get(_VARIABLE):
         return int(given)
+    return _detected_llc_bytes(folder)
+
+
+@functools.cache
+def _detected_llc_bytes(folder: Path) -> int:
     sizes = [size for size in map(_cache_size, sorted(folder.glob("index*"))) if size]
     return max(sizes)[1] if sizes else UNKNOWN_LLC_BYTES
 

@@ -145,13 +145,15 @@ class Question:
         if not may_probe:
             return planner.without_costs(count, "pulled windows are not measured", "sqrt")
         if probe_size(count, settings.block_rows) == 0:
-            return self._guess(planner, count or 0)
+            return self._guess(planner, count or 0, keeps_result)
         return None
 
-    def _guess(self, planner: Planner, count: int) -> Plan:
+    def _guess(self, planner: Planner, count: int, keeps_result: bool) -> Plan:
         """A plan for a range too short to measure: as if every stage kept whole windows."""
         if self._settings.mode == "sqrt":
             return planner.without_costs(count, "mode='sqrt' was asked for", "sqrt")
+        if not keeps_result:
+            return planner.without_costs(count, "rows are taken piece by piece", "sqrt")
         sample = self._source.dtype.itemsize * int(np.prod(self._source.item_shape))
         size = 2 * count * sample * self._settings.window * (len(self.compiled.order) + 1)
         if size <= CACHE_SHARE * llc_bytes():

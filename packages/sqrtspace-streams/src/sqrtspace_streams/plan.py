@@ -216,6 +216,8 @@ class Planner:
         sqrt_seconds = work + overhead * tiles + sqrt * fresh
         slowdown = sqrt_seconds / classic_seconds - 1 if classic_seconds else None
         mode, reasons = self._mode(classic, slowdown, budget, machine.ram_bytes)
+        if not keeps_result and s.mode == "auto":
+            mode, reasons = "sqrt", ("rows are taken piece by piece: classic order has no pieces",)
         return self._plan(
             mode,
             reasons,
@@ -266,9 +268,9 @@ class Planner:
         tile = self._aligned(s.tile or s.block_rows)
         workers = s.max_workers
         if "max_workers" not in s.explicit:
-            room = budget // max(costs.live_bytes(tile), 1) - 1  # one tile more is in flight
+            room = budget // 2 // max(costs.live_bytes(tile), 1) - 1  # one more is in flight
             workers = max(min(workers, processors, room), 1)
-        most = min(budget, LARGEST_HOT_BYTES) // _in_flight(workers)
+        most = min(budget // 2, LARGEST_HOT_BYTES) // _in_flight(workers)
         while not s.tile and 2 * tile <= _LARGEST_TILE and costs.live_bytes(2 * tile) <= most:
             if costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds:
                 break
