@@ -22,6 +22,7 @@ from slipstream_decoders import (
     decode_images,
     find_turbojpeg,
 )
+from slipstream_decoders._kernels.jpeg.parse import MCU_ROWS, MCUS_ACROSS
 from slipstream_decoders.engines.native import NativeDecoder
 from slipstream_decoders.seek_points import build_seek_points, build_seek_points_of
 
@@ -177,10 +178,12 @@ def test_a_damaged_image_does_not_spoil_the_next_for_turbojpeg() -> None:
         assert caught.value.sample_ids == [0, 2]
 
 
-def _digest_of_planes() -> str:
-    """Of all planes of a few images, whole and from seek points."""
+def _digest_of_pixels() -> str:
+    """Of all planes and RGB pixels of a few images, whole and from seek points."""
     hasher = hashlib.sha256()
     generator = random.Random(0)
+    decoder = NativeDecoder()
+    context = BatchContext(np.arange(1), seed=0)
     for seed in range(24):
         sampling = ("4:4:4", "4:2:2", "4:2:0")[seed % 3]
         height, width = generator.randint(1, 90), generator.randint(1, 120)
@@ -189,10 +192,13 @@ def _digest_of_planes() -> str:
         points = build_seek_points(batch)
         hasher.update(points.data.tobytes())
         pointed = batch.with_seek_points(points.data, points.offsets, points.sizes)
-        for each, window in ((batch, None), (pointed, (0, 0, 1, 1))):
-            status, planes = NativeDecoder().planes(each, 0, window)
-            assert status == DecodeStatus.OK
-            for plane in planes:
+        hasher.update(decode_images(batch, context, engine="native")[0].tobytes())
+        status, planes = decoder.planes(batch, 0)
+        rows, across = int(decoder.header[MCU_ROWS]), int(decoder.header[MCUS_ACROSS])
+        for window in ((0, min(1, rows - 1), across, rows), (0, 0, 1, 1)):
+            later, parts = decoder.planes(pointed, 0, window)
+            assert status == later == DecodeStatus.OK
+            for plane in (*planes, *parts):
                 hasher.update(plane.tobytes())
     return hasher.hexdigest()
 
@@ -200,15 +206,15 @@ def _digest_of_planes() -> str:
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="names of x86 processors")
 @pytest.mark.parametrize("processor", list(_PROCESSORS))
-def test_lesser_processors_give_the_same_planes(processor: str) -> None:
+def test_lesser_processors_give_the_same_pixels(processor: str) -> None:
     """Compiled for AVX2 or SSE4 only."""
     if os.uname().machine != "x86_64":
         pytest.skip("names of x86 processors")
     lesser = {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": _PROCESSORS[processor]}
     result = _run(__file__, **lesser)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == _digest_of_planes()
+    assert result.stdout.strip() == _digest_of_pixels()
 
 
 if __name__ == "__main__":
-    sys.stdout.write(_digest_of_planes())
+    sys.stdout.write(_digest_of_pixels())

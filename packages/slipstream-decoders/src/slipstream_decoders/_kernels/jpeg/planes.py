@@ -18,6 +18,7 @@ from slipstream_decoders._kernels.jpeg.entropy import (
     pass_restart,
     start_reading,
 )
+from slipstream_decoders._kernels.jpeg.entropy_pairs import decode_mcu_pairs
 from slipstream_decoders._kernels.jpeg.idct import write_blocks
 from slipstream_decoders._kernels.jpeg.parse import (
     ACROSS,
@@ -65,6 +66,7 @@ from slipstream_decoders._kernels.jpeg.workspace import (
     RESTART_INTERVAL,
     RESTARTS,
     ROW_STEP,
+    SECOND,
     SOURCE,
     SOURCE_END,
     SPARE,
@@ -115,7 +117,7 @@ class Memory(NamedTuple):
 @kernel
 def data_bytes_for(size: int) -> int:
     """Bytes that ``Memory.data`` needs for a payload of ``size`` bytes."""
-    return size + DATA_SLACK + 64
+    return size + DATA_SLACK + 192
 
 
 @kernel
@@ -174,7 +176,10 @@ def decode_planes(
     if points != 0 and not (is_all_across and y_begin == 0):
         step = step_of_points(points, points_bytes, header, size)
     if step > 0:
-        lane = _decode_from_points(payload, size, header, window, points, step, base, num_blocks)
+        data_end = memory.data + memory.data_bytes - DATA_SLACK - 64
+        lane = _decode_from_points(
+            payload, size, header, window, points, step, base, num_blocks, data_end
+        )
     else:
         lane = _decode_from_start(payload, size, header, window, base, num_blocks)
     if lane < 0:
@@ -276,8 +281,9 @@ def _decode_from_points(
     step: int,
     base: int,
     num_blocks: int,
+    data_end: int,
 ) -> int:
-    """Blocks that wait for their transform, or -1."""
+    """Blocks that wait for their transform, or -1. Destuffed bytes end before ``data_end``."""
     scan, end = payload + header[SCAN], payload + size
     in_row = points_across(header, step)
     first = window.x_begin // step
@@ -285,24 +291,41 @@ def _decode_from_points(
     take = window.x_end - window.x_begin
     num_bytes = point_bytes(header)
     num_points = in_row * header[MCU_ROWS]
+    skip = window.x_begin - first * step
     lane: int = np.int64(0)
-    for row in range(window.y_begin, window.y_end):
-        point = points + HEADER_BYTES + num_bytes * (row * in_row + first)
-        offset = read_offset(point)
-        source, source_end = scan + (offset >> 3), end
-        if row * in_row + after < num_points:
-            next_offset = read_offset(point + num_bytes * (after - first))
-            # one byte more, so that a stuffed one is seen whole
-            source_end = min(end, scan + (next_offset >> 3) + 2)
-        if source >= source_end:
-            return -1
-        restore_state(header, base, row * header[MCUS_ACROSS] + first * step, point)
-        start_reading(base, source, source_end, offset & 7)
-        skip = window.x_begin - first * step
-        lane = decode_across_restarts(base, num_blocks, skip, take, lane)
+    row = window.y_begin
+    while row < window.y_end:
+        is_pair = header[RESTART] == 0 and row + 1 < window.y_end and lane & 1 == 0
+        data = read_i64(base + BYTES)
+        for second in range(1 + is_pair):
+            point = points + HEADER_BYTES + num_bytes * ((row + second) * in_row + first)
+            offset = read_offset(point)
+            source, source_end = scan + (offset >> 3), end
+            if (row + second) * in_row + after < num_points:
+                next_offset = read_offset(point + num_bytes * (after - first))
+                # one byte more, so that a stuffed one is seen whole
+                source_end = min(end, scan + (next_offset >> 3) + 2)
+            if source >= source_end:
+                return -1
+            if second == 1 and data + source_end - source > data_end:
+                is_pair = False  # rows that share bytes: these are not the image's points
+                break
+            reader = base + SECOND * second
+            mcu = (row + second) * header[MCUS_ACROSS] + first * step
+            write_i64(reader + BYTES, data)
+            restore_state(header, reader, mcu, point)
+            start_reading(reader, source, source_end, offset & 7)
+            data += source_end - source + 64
+        if is_pair:
+            lane = decode_mcu_pairs(base, num_blocks, skip, take, lane)
+        else:
+            lane = decode_across_restarts(base, num_blocks, skip, take, lane)
         if lane < 0:
             break
         _next_row(base, num_blocks, take)
+        if is_pair:
+            _next_row(base, num_blocks, np.int64(0))
+        row += 1 + is_pair
     return lane
 
 

@@ -44,7 +44,9 @@ PREDICTORS: Final = MCU + 64 * MAX_BLOCKS
 """int32 a component, 64 bytes apart."""
 READER: Final = PREDICTORS + 3 * 64
 """Where the entropy decoder is."""
-COMPONENT_TABLES: Final = READER + 128
+SECOND: Final = 3 * 64 + 128
+"""From the predictors and the reader of a row of MCUs to those of another one."""
+COMPONENT_TABLES: Final = READER + 128 + SECOND
 """For each component, 64 bytes apart, the first words of its blocks' descriptors."""
 QUANTISERS: Final = COMPONENT_TABLES + 3 * 64
 """Four tables of ``QUANTISER_BYTES``."""
