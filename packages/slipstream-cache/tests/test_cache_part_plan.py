@@ -108,3 +108,10 @@ def test_the_plan_does_not_depend_on_a_passing_failure(
     build(MemorySource(samples, types), tmp_path / "c")
     build(MemorySource(samples, types), tmp_path / "d")
     assert read_tree(tmp_path / "c") == read_tree(tmp_path / "d")
+
+
+def test_sources_that_are_read_forward_are_measured_at_their_beginning() -> None:
+    """Of a sequential source the first samples decide, of any other evenly spread ones."""
+    assert measured_samples(6400, is_sequential=True) == list(range(64))
+    assert measured_samples(6400) == list(range(0, 6400, 100))
+    assert measured_samples(20, is_sequential=True) == [0, 1]
