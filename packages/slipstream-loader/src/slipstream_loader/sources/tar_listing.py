@@ -28,6 +28,7 @@ from slipstream_loader.sources.tar_headers import TarMember
 
 _MAX_IMAGE_BYTES: Final = 256 << 20
 """A member that is larger is refused: it would be held in memory."""
+_NAMES_AT_ONCE: Final = 1 << 16
 
 
 def list_images(members: Iterable[TarMember], where: str) -> FileListing:
@@ -152,10 +153,11 @@ class _Found:
         """The names of some rows, without so many bytes at their beginning."""
         begins = np.concatenate([[0], ends[:-1]])[rows] + prefix
         stops = ends[rows]
-        data = b"".join(
-            self._data[begin:stop]
-            for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True)
-        )
+        data = bytearray()
+        for first in range(0, rows.size, _NAMES_AT_ONCE):
+            some = slice(first, first + _NAMES_AT_ONCE)
+            places = zip(begins[some].tolist(), stops[some].tolist(), strict=True)
+            data += b"".join(self._data[begin:stop] for begin, stop in places)
         return PackedNames(np.frombuffer(data, np.uint8), np.cumsum(stops - begins))
 
 
