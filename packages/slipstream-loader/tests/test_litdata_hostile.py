@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from slipstream_loader.sources.litdata import LitDataSource
 from slipstream_loader.sources.litdata.leaves import leaf_kind
 from slipstream_loader.sources.litdata.nested import load_nested
 from slipstream_loader.sources.litdata.pickles import load_scalar
+from slipstream_loader.sources.litdata.ranges import FileRanges
 from slipstream_loader.sources.litdata.zstd import unpack, unpack_blocks
 
 pytestmark = pytest.mark.timeout(120)
@@ -378,3 +380,19 @@ def test_names_of_fields_are_checked(tmp_path: Path) -> None:
     folder = write(tmp_path / "data", [{"../up": 1, "b": 2}] * 3)
     with pytest.raises(ValueError, match="cannot be a field's name"):
         SlipstreamDataset(folder)
+
+
+def test_files_that_shrink_while_they_are_open(tmp_path: Path, monkeypatch: Any) -> None:
+    """End in an error, not in the end of the process; the same where there is no ``pread``."""
+    path = tmp_path / "chunk"
+    path.write_bytes(bytes(range(256)) * 100)
+    for _ in range(2):
+        ranges = FileRanges.open(path)
+        assert ranges.read(300, 310) == bytes(range(44, 54))
+        with pytest.raises(SampleReadError, match="cut off"):
+            ranges.read(25_000, 26_000)
+        os.truncate(path, 1000)
+        with pytest.raises(SampleReadError, match="had 25600 bytes"):
+            ranges.read(900, 1200)
+        path.write_bytes(bytes(range(256)) * 100)
+        monkeypatch.delattr(os, "pread", raising=False)
