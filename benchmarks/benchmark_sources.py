@@ -96,15 +96,20 @@ def build_here(kind: str, place: Path, cache_root: Path) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     name = "images" if kind == "generator" else None
     dataset = SlipstreamDataset(source, cache_dir=cache_root, name=name)
     cache = prepare_cache(dataset, verbose=False)
     subprocess.run(["sync", "-f", str(cache_root)], check=True)
-    seconds = time.perf_counter() - began
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
     done.set()
     watcher.join()
-    found = {"seconds": seconds, "samples": len(cache), "bytes": cache.manifest.num_bytes}
+    found = {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "samples": len(cache),
+        "bytes": cache.manifest.num_bytes,
+    }
     print(json.dumps({**found, "peak_bytes": peak[0] - before}))
 
 
@@ -186,6 +191,7 @@ def main() -> None:
                     "images_per_second": round(builds[0]["samples"] / statistics.median(seconds)),
                     "megabytes_per_second": round(size / 1e6 / statistics.median(seconds)),
                     "seconds": [round(value, 2) for value in seconds],
+                    "cpu_seconds": [round(build["cpu_seconds"], 2) for build in builds],
                     "bound_seconds": [round(value, 2) for value in bounds],
                     "of_bound": round(statistics.median(bounds) / statistics.median(seconds), 2),
                     "peak_megabytes": round(max(b["peak_bytes"] for b in builds) / 1e6),
