@@ -87,6 +87,7 @@ def test_imports_are_declared(package: str) -> None:
         **packages_distributions(),
         **{name: [DISTRIBUTIONS[name]] for name in DISTRIBUTIONS},
     }
+    providers["cupy"] = ["cupy-cuda12x"]  # one distribution for each version of CUDA
     providers["llvmlite"] = ["numba"]  # which requires exactly its own llvmlite
     for path in sorted(_folder(package).rglob("*.py")):
         for name in _third_party(path) - {package}:

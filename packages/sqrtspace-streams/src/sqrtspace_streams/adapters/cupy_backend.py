@@ -23,7 +23,7 @@ class CupyBackend(NumpyBackend):
             import cupy
         except ImportError as error:
             raise BackendUnavailableError(
-                "backend='cupy' needs CuPy: pip install cupy-cuda12x"
+                "backend='cupy' needs CuPy: pip install 'sqrtspace-streams[cupy]'"
             ) from error
         try:
             cupy.cuda.runtime.getDeviceCount()

@@ -27,7 +27,7 @@ class PandasBackend(NumpyBackend):
             import pandas
         except ImportError as error:
             raise BackendUnavailableError(
-                "backend='pandas' needs pandas: pip install pandas"
+                "backend='pandas' needs pandas: pip install 'sqrtspace-streams[pandas]'"
             ) from error
         self._pandas = pandas
 

@@ -29,7 +29,7 @@ class PytorchBackend(NumpyBackend):
             import torch
         except ImportError as error:
             raise BackendUnavailableError(
-                "backend='pytorch' needs PyTorch: pip install torch"
+                "backend='pytorch' needs PyTorch: pip install 'sqrtspace-streams[pytorch]'"
             ) from error
         if device == "cuda" and not torch.cuda.is_available():
             raise BackendUnavailableError("device='cuda': PyTorch sees no CUDA device")
