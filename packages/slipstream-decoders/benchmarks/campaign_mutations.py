@@ -12,6 +12,7 @@ import argparse
 import ctypes
 import faulthandler
 import io
+import math
 import mmap
 import random
 import sys
@@ -166,17 +167,17 @@ class _Campaign:
         return batch.with_seek_points(data, points.offsets, points.sizes)
 
     def _verdict(
-        self, engine: Engine, batch: EncodedBatch, box: list[int], kind: str
+        self, engine: Engine, batch: EncodedBatch, boxes: list[list[int]], kind: str
     ) -> tuple[int, bytes]:
-        """The status and the pixels: a crop of one of the qualities, or the whole image."""
+        """The status and the pixels: crops of one of the qualities, or the whole image."""
         height, width = int(batch.heights[0]), int(batch.widths[0])
-        shape = (height, width) if kind == "whole" else _SIZE
-        out = self._out.last(3 * shape[0] * shape[1]).reshape(1, *shape, 3)
+        shape = (1, height, width, 3) if kind == "whole" else (len(boxes), *_SIZE, 3)
+        out = self._out.last(math.prod(shape)).reshape(shape)
         if kind == "whole":
             status = DecodeStatus(engine.whole(batch, 0, out[0])[0])
         else:
-            view = View(Boxes.of_crops(np.array([box], np.int32)), _SIZE)
-            crops = crops_of([view], addresses_of(out)[None])
+            views = [View(Boxes.of_crops(np.array([box], np.int32)), _SIZE) for box in boxes]
+            crops = crops_of(views, addresses_of(out)[:, None])
             quality: Quality = "exact" if kind == "exact" else "fast"
             job = CropJob(batch, crops, quality, np.full(1, 99, np.int32))
             engine.crop(job, np.zeros(1, np.int64))
@@ -186,14 +187,16 @@ class _Campaign:
     def run(self, payload: bytes, generator: random.Random) -> None:
         batch = self._batch(payload, generator)
         height, width = int(batch.heights[0]), int(batch.widths[0])
-        x, y = generator.randrange(width), generator.randrange(height)
-        box = [x, y, generator.randint(1, width - x), generator.randint(1, height - y)]
+        boxes = []
+        for _ in range(generator.randint(1, 3)):
+            x, y = generator.randrange(width), generator.randrange(height)
+            boxes.append([x, y, generator.randint(1, width - x), generator.randint(1, height - y)])
         batches = [batch, self._pointed(batch, generator)]
         kind = generator.choice(["fast", "exact", "whole"])
         for name, engine in self.engines.items():
             for each in batches if name == "native" else batches[:1]:
-                first = self._verdict(engine, each, box, kind)
-                if first != self._verdict(engine, each, box, kind):
+                first = self._verdict(engine, each, boxes, kind)
+                if first != self._verdict(engine, each, boxes, kind):
                     raise AssertionError(f"{name} gives two verdicts")
                 self.verdicts[f"{name} {DecodeStatus(first[0]).name}"] += 1
 

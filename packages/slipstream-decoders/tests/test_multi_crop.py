@@ -35,7 +35,16 @@ from slipstream_decoders import (
     find_turbojpeg,
     run_stages,
 )
+from slipstream_decoders._kernels.crops import (
+    DecodedPlanes,
+    Region,
+    crops_from_planes,
+    work_bytes_for,
+)
 from slipstream_decoders._kernels.jpeg.cover import cover_boxes, most_rectangles
+from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
+from slipstream_decoders._kernels.resize_planar import resize_planar
+from slipstream_decoders.views import addresses_of, crops_of
 
 SIDES = [(190, 270), (33, 320), (264, 264), (1, 1), (350, 201), (77, 31), (2, 90), (16, 300)]
 ALL = list(range(len(SIDES)))
@@ -126,6 +135,39 @@ def test_any_boxes_of_one_decode_give_the_pixels_of_each_alone(
     for view, images in zip(views, together, strict=True):
         (alone,) = crop_views(batch, [view], context, quality=quality)  # type: ignore[arg-type]
         np.testing.assert_array_equal(images, alone)
+
+
+@settings(max_examples=20)
+@given(data=st.data(), ratio=st.sampled_from([1, 2, 4]))
+def test_what_a_resize_may_touch_is_all_that_it_touches(data: st.DataObject, ratio: int) -> None:
+    """A window inside of larger bounds: filters over the touched part are those over the bounds."""
+    height, width = data.draw(st.integers(1, 150)), data.draw(st.integers(1, 150))
+    rng = np.random.default_rng(height * 1000 + width)
+    luma = rng.integers(0, 256, (height, width), np.uint8)
+    chroma = rng.integers(0, 256, (2, -(-height // ratio), -(-width // ratio)), np.uint8)
+    w, h = data.draw(st.integers(1, 64)) / 64 * width, data.draw(st.integers(1, 64)) / 64 * height
+    x, y = data.draw(st.integers(0, 16)) / 16, data.draw(st.integers(0, 16)) / 16
+    window = np.array([[x * (width - w), y * (height - h), w, h]])
+    bounds = np.array([[0, 0, width, height]], np.int32)
+    size = (data.draw(st.integers(1, 50)), data.draw(st.integers(1, 50)))
+    tight, full = np.zeros((2, 1, *size, 3), np.uint8)
+    crops = crops_of([View(Boxes(window, bounds), size)], addresses_of(tight)[None])
+    work = np.zeros(work_bytes_for(crops, np.zeros(1, np.int64)), np.uint8)
+    blue, red = (plane.ctypes.data for plane in chroma)
+    pitch = chroma.shape[2]
+    planes = DecodedPlanes(luma.ctypes.data, width, blue, red, pitch, ratio, ratio)
+    region = Region(0, 0, width, height)
+    assert crops_from_planes(planes, region, crops, 0, work.ctypes.data, work.nbytes) == 0
+    status = resize_planar(
+        *planes,
+        *(height, width),
+        *window[0].tolist(),
+        *bounds[0].tolist(),
+        *(False, UINT8_PIXELS, full.ctypes.data, 3 * size[1], 0, *size, 0),
+        *(work.ctypes.data, work.nbytes),
+    )
+    assert status == 0
+    np.testing.assert_array_equal(tight, full)
 
 
 _box = st.tuples(*[st.integers(0, 12)] * 2, *[st.integers(1, 8)] * 2)
