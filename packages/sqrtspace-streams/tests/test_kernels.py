@@ -195,6 +195,25 @@ def test_parameters_have_checkpoints_of_their_own() -> None:
         assert pipe.evaluate("k", (400, 420), {"a": a}).tobytes() == expected[400:420].tobytes()
 
 
+def test_blocks_of_an_old_source_leave_nothing_behind() -> None:
+    """Blocks that are finished after another source was bound do not touch its answers."""
+    pipe = pipeline(mode="sqrt")
+    pipe.stage("twice")(lambda x: 2 * x)
+    pipe.kernel("k", ["twice"], hop=8)(Filter)
+    old = pipe.blocks("k", (0, 500))
+    next(old)
+    pipe.bind(-SIGNAL)
+    for _ in old:
+        pass
+    fresh = pipeline(mode="classic")
+    fresh.stage("twice")(lambda x: 2 * x)
+    fresh.kernel("k", ["twice"], hop=8)(Filter)
+    fresh.bind(-SIGNAL)
+    expected = fresh.evaluate("k")
+    for t_range in [(500, 520), (0, 20), (0, len(expected))]:
+        assert pipe.evaluate("k", t_range).tobytes() == expected[slice(*t_range)].tobytes()
+
+
 class Hoarder(Filter):
     """Keeps what cannot be copied."""
 

@@ -85,7 +85,7 @@ class Memory:
     """
 
     def __init__(self, graph: Graph, lru_bytes: int) -> None:
-        self._graph = graph
+        self._graph, self.lru_bytes = graph, lru_bytes
         self.lru = LRUCache(lru_bytes)
         self.origin = 0
         self.untried: set[str] = set()
@@ -144,9 +144,11 @@ class Memory:
                 rings[stage.name] = history.ring
         return RowCache(self.lru, stages, digests, rings, holds=is_query)
 
-    def forget(self, origin: int) -> None:
-        """Drop everything; kernels begin anew at window ``origin``."""
-        self.lru.clear()
-        self.costs.clear()
-        self._histories.clear()
-        self.origin = origin
+    def emptied(self, origin: int) -> Memory:
+        """A memory without anything, in which kernels begin at window ``origin``.
+
+        A question that is still being answered goes on with the old one.
+        """
+        memory = Memory(self._graph, self.lru_bytes)
+        memory.origin, memory.untried = origin, self.untried
+        return memory

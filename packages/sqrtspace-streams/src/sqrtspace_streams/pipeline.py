@@ -176,7 +176,7 @@ class SqrtSpacePipeline:
         with self._lock:
             self.source = source
             self._pulls.clear()
-            self._memory.forget(origin=0)
+            self._memory = self._memory.emptied(origin=0)
 
     def evaluate(
         self,
@@ -389,7 +389,8 @@ class SqrtSpacePipeline:
         """Forget all results, kernel states and cursors; kernels begin at the oldest window."""
         with self._lock:
             self._pulls.clear()
-            self._memory.forget(origin=-(-self.source.oldest // self.settings.hop))
+            oldest = -(-self.source.oldest // self.settings.hop)
+            self._memory = self._memory.emptied(origin=oldest)
 
     def close(self) -> None:
         """Say that no more samples will be pushed, or close the file that is bound."""
