@@ -25,8 +25,7 @@ def posterize(images: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
         masks = (256 - 2 ** (8 - bits)).to(torch.uint8)
         return images & per_sample(masks)
     levels = per_sample((2**bits).to(images.dtype))
-    top = (levels - 1) / levels  # the largest result
-    return torch.minimum((images * levels).floor_().mul_(1 / levels), top).clamp_(min=0)
+    return (images * levels).floor_().clamp_(max=levels - 1).mul_(1 / levels)
 
 
 def autocontrast(images: torch.Tensor) -> torch.Tensor:

@@ -75,19 +75,21 @@ def widen(images: torch.Tensor, work: Work) -> torch.Tensor:
     """Images in the form that a function works on; the input itself where it has that form."""
     if work == "native":
         return images
-    if work == "planes":
-        images = images.contiguous()
-    wide = images.to(working_dtype(images.dtype))
-    return wide * (1 / 255) if images.dtype == torch.uint8 else wide
+    order = torch.contiguous_format if work == "planes" else torch.preserve_format
+    wide = images.to(working_dtype(images.dtype), memory_format=order)
+    return wide.mul_(1 / 255) if images.dtype == torch.uint8 else wide
 
 
 def narrow(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Results back in a batch's type: bytes are rounded to the nearest."""
-    if images.dtype == dtype:
-        return images
-    if dtype == torch.uint8:
-        return (images * 255).add_(0.5).clamp_(0, 255.5).to(torch.uint8)
-    return images.to(dtype)
+    return _rounded(images, dtype).to(dtype)
+
+
+def _rounded(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Numbers that become the right bytes where a conversion cuts off; others as they are."""
+    if dtype == torch.uint8 and images.dtype != dtype:
+        return (images * 255).add_(0.5).clamp_(0, 255.5)
+    return images
 
 
 def chunks_of(num_rows: int, images: torch.Tensor) -> Iterator[slice]:
@@ -137,12 +139,16 @@ def run_rows(
         on_device = chosen.to(images.device) if isinstance(chosen, torch.Tensor) else chosen
         some = images[on_device]
         result = function(widen(some, work), take_rows(params, chosen, images.device))
-        result = narrow(result, images.dtype) if work != "native" else result
+        dtype = result.dtype if work == "native" else images.dtype
+        result = _rounded(result, dtype)
         if out is None:
             if len(result) == len(images):
-                return in_order_of(images, result)
-            out = empty_images((len(images), *result.shape[1:]), images, buffers, result.dtype)
-        out[on_device] = result
+                return in_order_of(images, result.to(dtype))
+            out = empty_images((len(images), *result.shape[1:]), images, buffers, dtype)
+        if isinstance(on_device, slice):
+            out[on_device] = result  # converts on the way
+        else:
+            out[on_device] = result.to(dtype)
     return images if out is None else out
 
 
