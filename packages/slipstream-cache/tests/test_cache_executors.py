@@ -81,6 +81,27 @@ def test_a_thread_pool_is_an_executor_like_others(tmp_path: Path) -> None:
     assert read_tree(tmp_path / "c") == read_tree(tmp_path / "d")
 
 
+class _Watched(ThreadPoolExecutor):
+    """Notes who may read the job."""
+
+    modes: list[int]
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.modes.append(next(a for a in args if isinstance(a, Path)).stat().st_mode & 0o777)
+        return super().submit(fn, *args, **kwargs)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
+def test_the_job_is_for_its_user_alone(tmp_path: Path) -> None:
+    """A source may hold credentials: nobody else reads its pickle, and none is left."""
+    source = MemorySource([{"label": i} for i in range(5)])
+    with _Watched(1) as executor:
+        executor.modes = []
+        build(source, tmp_path / "slipcache-job", executor=executor)
+    assert set(executor.modes) == {0o600}
+    assert not [path for path in tmp_path.rglob("*job*") if path.is_file()]
+
+
 def test_small_caches_on_processes(tmp_path: Path, processes: Executor) -> None:
     """No sample and one sample are fine."""
     for count in (0, 1):

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed, wait
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from slipstream_cache.errors import BuildWorkerError
@@ -44,7 +44,8 @@ def write_parts_on(
     path = temporary_path(job.cache_dir / JOB_NAME)
     digest = hashlib.sha256(data).hexdigest()
     try:
-        with path.open("xb") as file:
+        # for this user's workers alone: a source may hold what gives access to a bucket
+        with open(path, "xb", opener=partial(os.open, mode=0o600)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
