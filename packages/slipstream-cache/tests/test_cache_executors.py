@@ -97,7 +97,7 @@ def test_the_job_is_for_its_user_alone(tmp_path: Path) -> None:
     source = MemorySource([{"label": i} for i in range(5)])
     with _Watched(1) as executor:
         executor.modes = []
-        build(source, tmp_path / "slipcache-job", executor=executor)
+        build(source, tmp_path / "slipcache-0", executor=executor)
     assert set(executor.modes) == {0o600}
     assert not [path for path in tmp_path.rglob("*job*") if path.is_file()]
 
