@@ -20,12 +20,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rounds import KEPT_BATCHES, Contestant, describe, print_row, ratio_row, take_turns, timed_epoch
+from rounds import Contestant, describe, print_row, ratio_row, take_turns, timed_epoch
 
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.machine import machine_info, memcpy_bytes_per_second
 
 ORDERS = ("random", "sequential")
+NUM_TARGETS = 5
+"""Buffers that the copy fills in turn, about as many as a loader has."""
 
 
 class RawReaders:
@@ -47,7 +49,7 @@ class RawReaders:
             )
         ]
         largest = batch_size * int(payloads.sizes.max())
-        self._targets = [np.empty(largest, np.uint8) for _ in range(KEPT_BATCHES + 1)]
+        self._targets = [np.empty(largest, np.uint8) for _ in range(NUM_TARGETS)]
 
     def _batches(self, order: str) -> Iterator[NDArray[np.int64]]:
         ids = np.arange(len(self.cache))
