@@ -131,6 +131,7 @@ class TableSource:
         parts = [self._open(name) for name in self._files.names]
         schemas = [part.schema for part in parts]
         self._check_schemas(schemas)
+        self._has_large_groups = any(part.is_read_in_steps for part in parts)
         self._layout = _Layout([part.group_rows for part in parts], [p.steps for p in parts])
         if not len(self):
             raise EmptyDatasetError(f"{self.uri} has no rows")
@@ -156,7 +157,7 @@ class TableSource:
     @property
     def is_sequential(self) -> bool:
         """Whether samples are best read in their order."""
-        return self._files.is_remote
+        return self._files.is_remote or self._has_large_groups
 
     def __len__(self) -> int:
         return int(self._layout.firsts[-1])
@@ -280,6 +281,7 @@ class _ParquetFile:
             for group in groups
         ]
         self.steps = [max(1, step) for step in self.steps]
+        self.is_read_in_steps = self.steps != [max(1, rows) for rows in self.group_rows]
 
     def tables(self, group: int, step: int) -> Iterator[pa.Table]:
         """Yield the blocks of a row group from one on."""
@@ -319,6 +321,7 @@ class _ArrowFile:
         self.schema: pa.Schema = reader.schema
         self.group_rows = [len(batch) for batch in self._batches]
         self.steps = [_BLOCK_ROWS for _ in self._batches]
+        self.is_read_in_steps = False  # memory maps: any row is as near as the next
 
     def tables(self, group: int, step: int) -> Iterator[pa.Table]:
         """Yield the blocks of a batch from one on."""
