@@ -182,7 +182,7 @@ class SlipstreamLoader:
         the samples that are right, with the last two. ``stats()`` counts them.
     seek_points : bool
         Make the seek points of JPEGs whose crops are decoded, once, if the cache has none: about
-        half the time of an epoch, 3 to 4 % of the images' size. Those that exist are always used.
+        the time of about one epoch, 3 to 4 % of the images' size. Those that exist are always used.
     after_batch_transforms : sequence of callables
         Batch -> batch, applied to whole batches in the end.
     verbose : bool
