@@ -181,8 +181,8 @@ class SlipstreamLoader:
         batch; another sample, chosen by seed and epoch; a zero image. The mask ``_valid`` marks
         the samples that are right, with the last two. ``stats()`` counts them.
     seek_points : bool
-        Make the seek points of JPEGs whose crops are decoded, once, if the cache has none: about
-        the time of about one epoch, 3 to 4 % of the images' size. Those that exist are always used.
+        Make the seek points of JPEGs whose crops are decoded, once, if the cache has none:
+        about the time of one epoch, 3 to 4 % of the images' size. Those that exist are always used.
     after_batch_transforms : sequence of callables
         Batch -> batch, applied to whole batches in the end.
     verbose : bool
