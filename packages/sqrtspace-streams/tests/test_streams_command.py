@@ -75,6 +75,7 @@ def test_plan_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> Non
         (["plan", "--window", "0"], "window=0: expected at least 1"),
         (["plan", "--seconds", "0"], "--seconds 0.0: expected a time above 0"),
         (["demo", "audio", "--seconds", "nan"], "expected a time above 0"),
+        (["demo", "audio", "--seconds", "0.08"], "has no window of 4096 samples"),
         (["demo", "audio", "--hop", "-1"], "hop=-1: expected at least 1"),
         (["demo", "audio", "--seed", "-1"], "--seed -1: expected at least 0"),
     ],

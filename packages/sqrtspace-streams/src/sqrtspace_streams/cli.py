@@ -69,6 +69,10 @@ def _demo(options: argparse.Namespace) -> int:
 
     _check_recording(options)
     Settings.of({"window": options.window, "hop": options.hop})
+    if options.seconds * audio.SAMPLE_RATE < options.window:
+        raise ValueError(
+            f"--seconds {options.seconds}: the recording has no window of {options.window} samples"
+        )
     report = audio.demo(
         options.seconds,
         window=options.window,
@@ -124,15 +128,19 @@ def _table(plan: Plan) -> Table:
     table.add_row("tile", f"{plan.tile} windows, {plan.workers} workers")
     table.add_row("checkpoints", f"every {plan.k} windows, {plan.slots} slots ({plan.ring})")
     table.add_row("LRU cache", _mib(plan.lru_bytes))
-    table.add_row("tiles in work", _mib(plan.hot_bytes))
-    table.add_row("last-level cache", _mib(plan.llc_bytes))
-    table.add_row("free memory", _mib(plan.ram_bytes))
-    for order, size, seconds in (
+    for name, size in (
+        ("tiles in work", plan.hot_bytes),
+        ("last-level cache", plan.llc_bytes),
+        ("free memory", plan.ram_bytes),
+    ):
+        if size:  # 0 where the plan was made without measurements
+            table.add_row(name, _mib(size))
+    for order, needed, seconds in (
         ("classic", plan.classic_bytes, plan.classic_seconds),
         ("sqrt", plan.sqrt_bytes, plan.sqrt_seconds),
     ):
-        if size is not None and seconds is not None:
-            table.add_row(f"{order} order", f"{_mib(size)}, {seconds:.3g} s predicted")
+        if needed is not None and seconds is not None:
+            table.add_row(f"{order} order", f"{_mib(needed)}, {seconds:.3g} s predicted")
     for name, state in plan.constraints.items():
         table.add_row(f"constraint {name}", state)
     return table
