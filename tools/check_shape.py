@@ -17,24 +17,13 @@ from source_tree import modules, run
 
 FOLDERS = ("packages", "integration_tests", "benchmarks", "tools", "docs")
 MAX_LINES, MAX_TEST_LINES, MAX_BODY, MAX_PARAMETERS = 600, 800, 100, 8
-MORE_PARAMETERS = {
-    "Mixup.__init__",  # timm's arguments, by keyword
-    "RandomAffine.__init__",  # torchvision's arguments, by keyword
-    "RandomBackgroundBlend.__init__",  # the options of a background, by keyword
-    "RandomColorJitterYIQ.__init__",  # five ranges, by keyword
-    "RandomEmbed.__init__",  # the options of a canvas, by keyword
-    "RandomErasing.__init__",  # the law of a box and what fills it, by keyword
-    "RandomRotate.__init__",  # the options of a rotation, by keyword
-    "RandomRotateObject.__init__",  # the same, with a destination
-    "RandomZoom.__init__",  # the options of a zoom, by keyword
-    "DecodeMultiResizeCropEmbed.__init__",  # the options of a stage, by keyword
-    "DecodeRandomResizeShortCropLong.__init__",
-    "DecodeUniformMultiRandomResizedCrop.__init__",
-    "FastStreamingDataLoader.__init__",  # the arguments of torch.utils.data.DataLoader
-    "SlipstreamDataset.__init__",  # the options of a data set, by keyword
-    "SlipstreamLoader.__init__",  # the options of a loader, by keyword
-    "bench",  # the options of a command
-}
+CONSTRUCTORS = """
+    DecodeMultiResizeCropEmbed DecodeRandomResizeShortCropLong DecodeUniformMultiRandomResizedCrop
+    FastStreamingDataLoader Mixup RandomAffine RandomBackgroundBlend RandomColorJitterYIQ
+    RandomEmbed RandomErasing RandomRotate RandomRotateObject RandomZoom SlipstreamDataset
+    SlipstreamLoader
+"""
+MORE_PARAMETERS = {"bench", *(f"{name}.__init__" for name in CONSTRUCTORS.split())}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
