@@ -4,7 +4,7 @@
 
 All contestants run in turns on the same samples of one cache, in fresh random orders, warm. A rate
 is a median over rounds; a ratio is the median of the rounds' ratios, so a drift of the machine
-does not count. Every contestant keeps its last batches alive, as prefetching does.
+does not count. Every contestant's latest batch is alive while the next one is made, as in training.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_cache import SampleCache
 from slipstream_decoders import (
     BatchContext,
     BufferPool,
@@ -31,10 +30,10 @@ from slipstream_decoders import (
     default_num_threads,
 )
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
-from slipstream_loader.encoded import encoded
 from slipstream_loader.machine import machine_info
+from slipstream_loader.seek_points import EncodedImages
 
-KEPT_BATCHES = 4
+KEPT_BATCHES = 1
 
 
 class Contestants:
@@ -49,7 +48,8 @@ class Contestants:
         options: dict[str, Any] = {"batch_size": batch_size, "drop_last": False, "seed": 0}
         self.raw = SlipstreamLoader(dataset, **options)
         self.decoded = SlipstreamLoader(dataset, pipelines={"image": [self.stage]}, **options)
-        self.cache: SampleCache = self.raw.cache
+        self.cache = self.raw.cache
+        self._images = EncodedImages(self.cache, "image")  # with seek points, like the loader
         self._buffers = BufferPool(KEPT_BATCHES + 2)
         self._largest = int(self.cache.payloads("image", range(len(self.cache))).sizes.max())
         self._copies = [
@@ -91,7 +91,7 @@ class Contestants:
         """Decode and crop batch after batch, with all threads, in this thread."""
         for ids in self._batches():
             context = BatchContext(ids, seed=0, buffers=self._buffers)
-            yield self.stage.apply(encoded(self.cache.payloads("image", ids)), context)
+            yield self.stage.apply(self._images.batch(ids), context)
 
     def decoding_loader(self) -> Iterator[Any]:
         """The loader with the same decoding stage."""
