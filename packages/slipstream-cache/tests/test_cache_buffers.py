@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any
 
 import numpy as np
@@ -66,3 +67,14 @@ def test_arrays_are_ordinary(shape: Any, dtype: Any) -> None:
     array = new_array(shape, np.dtype(dtype))
     assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
     assert array.flags.carray
+
+
+def test_no_python_code_runs_when_a_buffer_comes_back() -> None:
+    """An interrupt that came there would be lost: the interpreter ignores errors of callbacks."""
+    array = new_array(SHAPE, BYTE)
+    called: list[str] = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name + event))
+    del array
+    sys.setprofile(None)
+    assert [name for name in called if name.endswith("call") and "c_call" not in name] == []
+    assert len(_free) == 1

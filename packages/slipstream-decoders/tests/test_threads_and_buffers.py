@@ -111,3 +111,16 @@ def test_lent_buffers_are_aligned_typed_and_fit() -> None:
     assert small.ctypes.data % 64 == 0
     assert (small.shape, small.dtype) == ((3, 5), np.float16)
     assert pool.lend((0,), np.uint8).size == 0
+
+
+def test_no_python_code_runs_when_a_lent_array_is_gone() -> None:
+    """An interrupt that came there would be lost: the interpreter ignores errors of callbacks."""
+    pool = BufferPool(max_free=1)
+    array = pool.lend((1 << 20,), np.uint8)
+    address = array.ctypes.data
+    called: list[str] = []
+    sys.setprofile(lambda frame, event, _: called.append(event))
+    del array
+    sys.setprofile(None)
+    assert "call" not in called
+    assert pool.lend((1 << 20,), np.uint8).ctypes.data == address

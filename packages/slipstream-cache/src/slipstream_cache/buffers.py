@@ -17,8 +17,6 @@ _SMALLEST_BYTES: Final = 1 << 18
 """Below this the allocator's own free lists do as well."""
 _MAX_FREE: Final = 4
 
-_free: deque[NDArray[np.uint8]] = deque(maxlen=_MAX_FREE)
-
 
 class _Lease:
     """Owns a buffer while arrays on it live: NumPy keeps it as their ``base``."""
@@ -30,7 +28,19 @@ class _Lease:
             "typestr": dtype.str,
             "data": (buffer.ctypes.data, False),
         }
-        weakref.finalize(self, _free.append, buffer).atexit = False
+        # At the lease's end the queue itself is called, and no Python code: a KeyboardInterrupt
+        # that came in a callback would be lost.
+        self._ending = _Ending(self, _free.append)
+        self._ending.buffer = buffer
+
+
+class _Ending(weakref.ref[_Lease]):
+    """Knows when a lease ends, and then offers its buffer."""
+
+    buffer: NDArray[np.uint8]
+
+
+_free: deque[_Ending] = deque(maxlen=_MAX_FREE)
 
 
 def new_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -58,10 +68,10 @@ def _take(num_bytes: int) -> NDArray[np.uint8]:
     """A free buffer of a fitting size, or a new one with room for a somewhat larger batch."""
     for _ in range(_MAX_FREE):
         try:
-            buffer = _free.pop()
+            ending = _free.pop()
         except IndexError:
             break
-        if num_bytes <= buffer.size <= 4 * num_bytes:
-            return buffer
-        _free.appendleft(buffer)
+        if num_bytes <= ending.buffer.size <= 4 * num_bytes:
+            return ending.buffer
+        _free.appendleft(ending)
     return np.empty(num_bytes + num_bytes // 4, np.uint8)

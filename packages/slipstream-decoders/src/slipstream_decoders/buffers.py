@@ -25,6 +25,12 @@ class Buffers(Protocol):
         """An uninitialised C-contiguous array that belongs to the caller."""
 
 
+class _Loan(weakref.ref["NDArray[Any]"]):
+    """Knows when a lent array is gone, and then offers its buffer."""
+
+    buffer: NDArray[np.uint8]
+
+
 class BufferPool:
     """Lends arrays; thread-safe; an empty pool allocates and never waits.
 
@@ -36,8 +42,8 @@ class BufferPool:
 
     def __init__(self, max_free: int) -> None:
         self._max_free = max_free
-        # The finaliser may run anywhere, also inside another thread's put: SimpleQueue allows it.
-        self._returned: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
+        # Loans may end anywhere, also inside another thread's put: SimpleQueue allows it.
+        self._returned: queue.SimpleQueue[_Loan] = queue.SimpleQueue()
 
     def lend(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialised C-contiguous array, 64-byte aligned.
@@ -59,26 +65,30 @@ class BufferPool:
         # that is this one.
         owner: Any = (ctypes.c_char * buffer.nbytes).from_buffer(buffer.data)
         array: NDArray[Any] = np.ndarray(shape, dtype, buffer=owner)
-        weakref.finalize(array, self._returned.put, buffer).atexit = False
+        # At the array's end the queue itself is called, and no Python code: a KeyboardInterrupt
+        # that came in a callback would be lost. The owner keeps the loan until then.
+        owner.loan = _Loan(array, self._returned.put)
+        owner.loan.buffer = buffer
         return array
 
     def _take(self, num_bytes: int) -> NDArray[np.uint8]:
         """The smallest free buffer that fits and is not far too large, or a new one."""
-        free = []
+        free: list[_Loan] = []
         while True:
             try:
                 free.append(self._returned.get_nowait())
             except queue.Empty:
                 break
-        fitting = [b for b in free if num_bytes <= b.nbytes <= 2 * num_bytes + _ALIGNMENT]
-        if fitting:
-            chosen = min(fitting, key=lambda b: b.nbytes)
-        else:  # the next batch may be somewhat larger; pages that nobody touches cost nothing
-            chosen = _aligned(num_bytes + num_bytes // 8)
-        kept = [b for b in free if b is not chosen][-self._max_free :] if self._max_free else []
-        for buffer in kept:
-            self._returned.put(buffer)
-        return chosen
+        most = 2 * num_bytes + _ALIGNMENT
+        fitting = [loan for loan in free if num_bytes <= loan.buffer.nbytes <= most]
+        chosen = min(fitting, key=lambda loan: loan.buffer.nbytes, default=None)
+        kept = [loan for loan in free if loan is not chosen]
+        for loan in kept[-self._max_free :] if self._max_free else []:
+            self._returned.put(loan)
+        if chosen is not None:
+            return chosen.buffer
+        # the next batch may be somewhat larger; pages that nobody touches cost nothing
+        return _aligned(num_bytes + num_bytes // 8)
 
 
 def _aligned(num_bytes: int) -> NDArray[np.uint8]:
