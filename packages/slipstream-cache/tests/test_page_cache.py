@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +89,35 @@ def test_prefetching_changes_nothing_but_time(cache: SampleCache) -> None:
         cache.prefetch("image", [40])
     with pytest.raises(FieldNotFoundError):
         cache.prefetch("label", [0])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs posix_fadvise of Linux")
+def test_prefetched_images_come_into_memory(cache: SampleCache) -> None:
+    """Without anybody touching them."""
+    for part in cache.manifest.parts:
+        with (cache.cache_dir / part.name / "image.bin").open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if cache.residency("image") == 1:
+        pytest.skip("the file system keeps the pages of files that are dropped")
+    cache.prefetch("image", range(40))
+    deadline = time.monotonic() + 30
+    while cache.residency("image") != 1:
+        assert time.monotonic() < deadline, "what was asked for did not come"
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_prefetches_with_threads_of_its_own(cache: SampleCache) -> None:
+    """It neither hangs nor waits for those of its parent."""
+    cache.prefetch("image", [1, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the parent has threads
+        child = os.fork()
+    if child == 0:
+        try:
+            cache.prefetch("image", [3, 4])
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,10 @@ from slipstream_cache.maps import FileMap
 from slipstream_cache.payloads import Blobs, Payloads
 
 _HAS_CALLS: Final = sys.platform != "win32"
+_POPULATE_READ: Final = 22
+"""``MADV_POPULATE_READ`` of Linux 5.14; ``mmap`` names it from Python 3.14 on, if at all."""
+_PREFETCH_THREADS: Final = 16
+_PREFETCH_RUN: Final = 4
 _PAGE: Final = mmap.PAGESIZE
 _READ_BYTES: Final = 8 << 20
 _READ_THREADS: Final = 8
@@ -48,15 +53,45 @@ def prefetch(located: Payloads | Blobs) -> None:
     ----------
     located : Payloads or Blobs
         Values of a cache, a view or a derived field.
+
+    Notes
+    -----
+    Where memory is short, the system leaves some of what it was advised to read. On Linux, threads
+    then wait for those pages, so that the caller does not.
     """
     if not _HAS_CALLS:
         return
     first = located.addresses & -_PAGE
     lengths = located.addresses + located.sizes - first
     madvise = _libc().madvise
-    for address, length in zip(first.tolist(), lengths.tolist(), strict=True):
-        if length:
-            madvise(address, length, mmap.MADV_WILLNEED)
+    ranges = [
+        (address, length)
+        for address, length in zip(first.tolist(), lengths.tolist(), strict=True)
+        if length
+    ]
+    for address, length in ranges:
+        madvise(address, length, mmap.MADV_WILLNEED)
+    if sys.platform == "linux":
+        for begin in range(0, len(ranges), _PREFETCH_RUN):
+            _readers().submit(_populate, ranges[begin : begin + _PREFETCH_RUN], located.owner)
+
+
+def _populate(ranges: list[tuple[int, int]], owner: object) -> None:
+    """Read ranges and wait; their owner keeps them mapped meanwhile. Older kernels refuse."""
+    del owner
+    madvise = _libc().madvise
+    for address, length in ranges:
+        madvise(address, length, _POPULATE_READ)
+
+
+@cache
+def _readers() -> ThreadPoolExecutor:
+    """The process's threads that wait for the disk."""
+    return ThreadPoolExecutor(_PREFETCH_THREADS, "slipstream-prefetch")
+
+
+if hasattr(os, "register_at_fork"):  # a child has no threads of its parent
+    os.register_at_fork(after_in_child=_readers.cache_clear)
 
 
 def resident_bytes(file: FileMap) -> int | None:
@@ -95,6 +130,7 @@ def _read_file(path: Path) -> int:
     return total
 
 
+@cache
 def _libc() -> Any:
     libc = ctypes.CDLL(None)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
