@@ -22,6 +22,7 @@ from slipstream_cache import (
     layout,
     prefetch,
     subset,
+    unmap,
 )
 from slipstream_cache.testing import MemorySource, make_jpeg
 
@@ -105,6 +106,25 @@ def test_prefetched_images_come_into_memory(cache: SampleCache) -> None:
     while cache.residency("image") != 1:
         assert time.monotonic() < deadline, "what was asked for did not come"
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_unmapped_images_stay_in_memory_and_read_the_same(cache: SampleCache) -> None:
+    """Only the process's page tables lose them."""
+
+    def mapped_bytes() -> int:
+        entries = Path("/proc/self/smaps").read_text(encoding="utf-8").split("VmFlags")
+        names = [f"{cache.cache_dir / part.name}/image.bin" for part in cache.manifest.parts]
+        of_images = [entry for entry in entries if any(name in entry for name in names)]
+        return sum(int(entry.split("\nRss:")[1].split()[0]) for entry in of_images)
+
+    before = [bytes(cache[i]["image"]) for i in range(40)]
+    assert mapped_bytes() > 0
+    unmap(cache.payloads("image", range(40)))
+    assert mapped_bytes() == 0
+    if cache.residency("image") != 1:
+        pytest.skip("the file system does not keep the pages of these files")
+    assert [bytes(cache[i]["image"]) for i in range(40)] == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -20,10 +20,14 @@ class _Disk:
     def __init__(self, batch_size: int = 64) -> None:
         self.faults = 0
         self.asked: list[int] = []
-        self.ahead = ReadAhead(self._note, batch_size, lambda: self.faults)
+        self.unmapped: list[int] = []
+        self.ahead = ReadAhead(self._ask, self._unmap, batch_size, lambda: self.faults)
 
-    def _note(self, ids: NDArray[np.int64]) -> None:
+    def _ask(self, ids: NDArray[np.int64]) -> None:
         self.asked.append(int(ids[0]))
+
+    def _unmap(self, ids: NDArray[np.int64]) -> None:
+        self.unmapped.append(int(ids[0]))
 
     def make(self, number: int, num_batches: int = 1000) -> list[int]:
         """Batches that are asked for before this one is made."""
@@ -59,6 +63,18 @@ def test_faults_begin_it_again_with_the_batch_that_is_made() -> None:
     disk.faults += 5 * _FAULTS_OF_DISK
     assert disk.make(80) == [80, 81, 82, 83, 84]
     assert disk.make(81) == [85]
+
+
+def test_only_what_came_from_the_disk_is_unmapped() -> None:
+    """Some batches after its use, and no longer once everything is in memory."""
+    disk = _Disk()
+    for number in range(10):
+        disk.make(number)
+    assert disk.unmapped == []
+    disk.faults += _FAULTS_OF_DISK
+    for number in range(10, 10 + 2 * _BATCHES_AFTER_FAULTS):
+        disk.make(number)
+    assert disk.unmapped == list(range(6, 6 + _BATCHES_AFTER_FAULTS))
 
 
 @pytest.mark.parametrize(("batch_size", "reach"), [(1, 256), (64, 4), (100, 4), (32, 8)])

@@ -61,19 +61,40 @@ def prefetch(located: Payloads | Blobs) -> None:
     """
     if not _HAS_CALLS:
         return
-    first = located.addresses & -_PAGE
-    lengths = located.addresses + located.sizes - first
+    ranges = _page_ranges(located)
     madvise = _libc().madvise
-    ranges = [
-        (address, length)
-        for address, length in zip(first.tolist(), lengths.tolist(), strict=True)
-        if length
-    ]
     for address, length in ranges:
         madvise(address, length, mmap.MADV_WILLNEED)
     if sys.platform == "linux":
         for begin in range(0, len(ranges), _PREFETCH_RUN):
             _readers().submit(_populate, ranges[begin : begin + _PREFETCH_RUN], located.owner)
+
+
+def unmap(located: Payloads | Blobs) -> None:
+    """Take values out of this process's page tables; what is in memory stays there.
+
+    Reading them again is right, and costs page faults. Where memory is short, a system that wants
+    pages back must first take each mapped one from every thread, which costs more than reading it
+    did. Nothing happens on Windows.
+
+    Parameters
+    ----------
+    located : Payloads or Blobs
+        Values of a cache, a view or a derived field, that are not needed for a while.
+    """
+    if not _HAS_CALLS:
+        return
+    madvise = _libc().madvise
+    for address, length in _page_ranges(located):
+        madvise(address, length, mmap.MADV_DONTNEED)
+
+
+def _page_ranges(located: Payloads | Blobs) -> list[tuple[int, int]]:
+    """Address of the first page, and bytes from there to the value's end; empty ones left out."""
+    first = located.addresses & -_PAGE
+    lengths = located.addresses + located.sizes - first
+    pairs = zip(first.tolist(), lengths.tolist(), strict=True)
+    return [(address, length) for address, length in pairs if length]
 
 
 def _populate(ranges: list[tuple[int, int]], owner: object) -> None:

@@ -6,14 +6,14 @@ threads, without gradients, and keeps no state between batches but the pool of b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slipstream_cache import Blobs, Payloads, SampleReader, gather, prefetch
+from slipstream_cache import Blobs, Payloads, SampleReader, gather, prefetch, unmap
 from slipstream_decoders import (
     BatchContext,
     DecodeError,
@@ -82,14 +82,24 @@ class BatchMaker:
 
     def prefetch(self, sample_ids: NDArray[np.int64]) -> None:
         """Ask the system to read the images of a coming batch, and their seek points."""
+        for located in self._located(sample_ids):
+            prefetch(located)
+
+    def unmap(self, sample_ids: NDArray[np.int64]) -> None:
+        """Take the images of a batch that was made out of the page tables."""
+        for located in self._located(sample_ids):
+            unmap(located)
+
+    def _located(self, sample_ids: NDArray[np.int64]) -> Iterator[Payloads | Blobs]:
+        """Where the images of a batch are, and their seek points."""
         for name in self._fields:
             if name in self._images:
                 images = self._images[name].batch(sample_ids)
-                prefetch(Blobs(images.addresses, images.sizes, images))
+                yield Blobs(images.addresses, images.sizes, images)
                 if images.seek_addresses is not None and images.seek_sizes is not None:
-                    prefetch(Blobs(images.seek_addresses, images.seek_sizes, images))
+                    yield Blobs(images.seek_addresses, images.seek_sizes, images)
             elif self._cache.fields[name].kind == "image":
-                prefetch(self._payloads(name, sample_ids))
+                yield self._payloads(name, sample_ids)
 
     def make(self, context: BatchContext) -> Batch:
         """One batch of the context's samples.

@@ -297,7 +297,7 @@ class SlipstreamLoader:
             self._telemetry,
             planes,
         )
-        self._read_ahead = ReadAhead(maker.prefetch, batch_size)
+        self._read_ahead = ReadAhead(maker.prefetch, maker.unmap, batch_size)
         self._policy = FailurePolicy(
             on_error, maker, self.cache, self._selection.indices, self._telemetry
         )

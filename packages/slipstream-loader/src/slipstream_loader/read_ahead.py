@@ -3,6 +3,7 @@
 Data that is in memory is read through its map for nothing, and asking for it would cost time. Data
 that is not is read one page fault after another, unless the system was asked before. Major page
 faults, which the system counts, tell the one from the other; no permission is needed for that.
+Images that came from the disk leave the page tables after use: memory is soon free for others.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ class ReadAhead:
     ----------
     prefetch : callable
         Asks for the samples of these ids, without waiting for them.
+    unmap : callable
+        Takes the samples of these ids out of the page tables.
     batch_size : int
     count_faults : callable
         Major page faults so far.
@@ -46,13 +49,15 @@ class ReadAhead:
     def __init__(
         self,
         prefetch: Callable[[NDArray[np.int64]], None],
+        unmap: Callable[[NDArray[np.int64]], None],
         batch_size: int,
         count_faults: Callable[[], int] = major_faults,
     ) -> None:
-        self._prefetch, self._count_faults = prefetch, count_faults
+        self._prefetch, self._unmap, self._count_faults = prefetch, unmap, count_faults
         self._reach = max(_MIN_BATCHES, -(-_MIN_SAMPLES // batch_size))
         self._faults = count_faults()
         self._batches_left = _BATCHES_AFTER_FAULTS
+        self._waited = False
 
     def before(
         self, number: int, num_batches: int, ids_of: Callable[[int], NDArray[np.int64]]
@@ -71,12 +76,15 @@ class ReadAhead:
         faults = self._count_faults()
         was_asking = self._batches_left > 0
         if faults - self._faults >= _FAULTS_OF_DISK:
-            self._batches_left = _BATCHES_AFTER_FAULTS
+            self._batches_left, self._waited = _BATCHES_AFTER_FAULTS, True
         # Two threads may count at once: then a batch is asked for twice, or not at all.
         self._faults = faults
         if self._batches_left == 0:
+            self._waited = False
             return
         self._batches_left -= 1
         first = number + self._reach if was_asking and number > 0 else number
         for coming in range(first, min(number + self._reach + 1, num_batches)):
             self._prefetch(ids_of(coming))
+        if self._waited and number >= self._reach:  # made, or its pages are mapped again
+            self._unmap(ids_of(number - self._reach))
