@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from sqrtspace_streams import baselines
+from sqrtspace_streams.config import Settings
 from sqrtspace_streams.demos import audio
 from sqrtspace_streams.metrics import ChildError, Meter, Usage, run_child
-from sqrtspace_streams.report import PlanLine, Report, Verdict, compare, is_equivalent
+from sqrtspace_streams.plan import Plan, Planner
+from sqrtspace_streams.report import Report, Verdict, compare, is_equivalent
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -58,8 +61,8 @@ def test_the_peak_of_a_child_is_its_own() -> None:
     with Meter() as meter:
         pass
     assert meter.usage.floor_bytes > fat.nbytes
-    printed = run_child("sqrtspace_streams.demos.audio", ["--help"])
-    assert "how" in printed
+    printed = run_child("sqrtspace_streams.demos.runs", ["--help"])
+    assert "JSON of a Run" in printed
     code = "from sqrtspace_streams.metrics import Meter\nwith Meter() as m: pass\n"
     command = [sys.executable, "-c", code + "print(m.usage.peak_bytes)"]
     child = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -68,8 +71,8 @@ def test_the_peak_of_a_child_is_its_own() -> None:
 
 def test_a_child_that_fails_says_why() -> None:
     """Its status and what it wrote to standard error are in the message."""
-    with pytest.raises(ChildError, match=r"status 2(.|\n)*invalid choice"):
-        run_child("sqrtspace_streams.demos.audio", ["nonsense", "a", "b", "1", "1"])
+    with pytest.raises(ChildError, match=r"status 2(.|\n)*unrecognized"):
+        run_child("sqrtspace_streams.demos.runs", ["nonsense", "a"])
 
 
 def test_verdicts_are_computed() -> None:
@@ -102,7 +105,8 @@ def test_the_report_has_the_lines_of_its_template() -> None:
     """Every figure stands beside that of the baseline; what is not known is n/a with a reason."""
     mine = Usage(1_100_000_000, 10**8, 12, 0, None, None, None, "no counter here", 0.83, 1.0)
     base = Usage(6_800_000_000, 10**8, 99, 4231, 5_000_000, 0, None, "no counter here", 1.0, 1.0)
-    plan = PlanLine("sqrt", 4096, 16, 64 << 20, 8)
+    settings = Settings.of({"max_workers": 8})
+    plan = Planner(settings).without_costs(100, "for a test", "sqrt")
     report = Report("audio", "auto", plan, mine, base, Verdict(True, "bit-identical"))
     text = "\n".join(report.lines())
     for line in (
@@ -115,7 +119,7 @@ def test_the_report_has_the_lines_of_its_template() -> None:
         "Outputs: bit-identical",
     ):
         assert line in text
-    assert PlanLine.from_json(plan.to_json()) == plan
+    assert Plan.from_dict(json.loads(plan.to_json())) == plan
 
 
 def test_the_baseline_of_the_audio_demonstration_is_the_pipeline() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sqrtspace_streams import cli
-from sqrtspace_streams.demos import audio
+from sqrtspace_streams.demos import runs
 
 
 def test_the_audio_demonstration_prints_its_report() -> None:
@@ -38,19 +38,54 @@ def test_results_that_differ_end_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The verdict is computed: one wrong number of the baseline is found and printed."""
-    run_child = audio.run_child
+    measure = runs.measure
 
-    def spoiling(module: str, arguments: list[str]) -> str:
-        printed = run_child(module, arguments)
-        if arguments[0] == "numpy":
-            rows = np.load(arguments[2])
+    def spoiling(run: runs.Run) -> runs.Measured:
+        measured = measure(run)
+        if run.how == runs.PLAIN:
+            rows = np.load(run.out)
             rows[-1, -1] += 0.01
-            np.save(arguments[2], rows)
-        return printed
+            np.save(run.out, rows)
+        return measured
 
-    monkeypatch.setattr(audio, "run_child", spoiling)
+    monkeypatch.setattr(runs, "measure", spoiling)
     assert cli.main(["demo", "audio", "--seconds", "1", "--window", "512", "--hop", "512"]) == 1
     assert "DIFFERENT from the baseline" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        (["logs", "--lines", "30000"], "logs: 30000 lines, 117 windows"),
+        pytest.param(
+            ["ml", "--images", "20"], "ml: 20 images, 980 shingles", marks=pytest.mark.slow
+        ),  # imports torch in three processes
+    ],
+)
+def test_the_other_demonstrations_print_theirs(
+    arguments: list[str], title: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows are those of classic order to the bit, and those of the plain baseline."""
+    if arguments[0] == "ml":
+        pytest.importorskip("torch")
+    assert cli.main(["demo", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert title in printed
+    assert "Outputs: bit-identical to classic order" in printed
+
+
+def test_a_profile_has_a_line_for_each_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    """Windows and bytes are those of the run, nothing is computed twice."""
+    assert cli.main(["profile", "audio", "--seconds", "3", "--mode", "sqrt"]) == 0
+    printed = capsys.readouterr().out
+    for stage, row_bytes in (
+        ("fft", 16392),
+        ("bandpass", 1312),
+        ("features", 32),
+        ("classify", 16),
+    ):
+        assert re.search(rf"{stage} .* 137 .* {row_bytes} ", printed), stage
+    assert "computed again 0.0%" in printed
 
 
 def test_plan_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,9 +108,11 @@ def test_plan_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> Non
     ("arguments", "message"),
     [
         (["plan", "--window", "0"], "window=0: expected at least 1"),
-        (["plan", "--seconds", "0"], "--seconds 0.0: expected a time above 0"),
-        (["demo", "audio", "--seconds", "nan"], "expected a time above 0"),
-        (["demo", "audio", "--seconds", "0.08"], "has no window of 4096 samples"),
+        (["plan", "--seconds", "0"], "--seconds 0.0: expected a number above 0"),
+        (["demo", "audio", "--seconds", "nan"], "expected a number above 0"),
+        (["demo", "audio", "--seconds", "0.08"], "no window of 4096"),
+        (["demo", "logs", "--lines", "200"], "no window of 256"),
+        (["profile", "ml", "--images", "0"], "--images 0: expected a number above 0"),
         (["demo", "audio", "--hop", "-1"], "hop=-1: expected at least 1"),
         (["demo", "audio", "--seed", "-1"], "--seed -1: expected at least 0"),
     ],

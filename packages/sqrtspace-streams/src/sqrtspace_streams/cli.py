@@ -1,21 +1,29 @@
-"""The command ``sqrtspace``: demonstrations and plans."""
+"""The command ``sqrtspace``: demonstrations, plans, profiles."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from sqrtspace_streams import demos
 from sqrtspace_streams.config import Mode, Settings
 from sqrtspace_streams.errors import StreamsError
+from sqrtspace_streams.tables import plan_table, stage_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from sqrtspace_streams.demos.demo import Demo
     from sqrtspace_streams.plan import Plan
 
 _FAILED, _MISUSED = 1, 2
+_SIZES: dict[str, tuple[str, type, str]] = {
+    "audio": ("seconds", float, "a recording: spectrum, band, features, classes"),
+    "logs": ("lines", int, "an access log: regex filter, rolling quantiles, alerts"),
+    "ml": ("images", int, "images: shingles, augmentation, features, DataLoader"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from sqrtspace_streams.metrics import ChildError
 
     options = _parser().parse_args(arguments)
+    commands = {"demo": _demo, "plan": _plan, "profile": _profile}
     try:
-        return _demo(options) if options.command == "demo" else _plan(options)
+        return commands[options.command](options)
     except (StreamsError, ChildError, OSError) as error:
         return _say(f"sqrtspace: {error}", _FAILED)
     except ValueError as error:
@@ -46,42 +55,77 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sqrtspace", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="run a demonstration beside its plain baseline")
-    demo.add_argument("what", choices=["audio"])
+    profile = commands.add_parser("profile", help="time and memory of each stage")
+    for command in (demo, profile):
+        which = command.add_subparsers(dest="what", required=True)
+        for name in demos.NAMES:
+            _add_run_options(which.add_parser(name, help=_SIZES[name][2]), name)
     plan = commands.add_parser("plan", help="show how the audio demonstration would be evaluated")
     plan.add_argument("--print", action="store_true", help="as a table (the default)")
     plan.add_argument("--json", action="store_true", help="as JSON, in one line")
     plan.add_argument("--checkpoint-every", type=int, metavar="K")
     plan.add_argument("--lru-bytes", type=int)
     plan.add_argument("--max-workers", type=int)
-    for command in (demo, plan):
-        command.add_argument("--seconds", type=float, default=120.0, help="of the recording")
-        command.add_argument("--window", type=int, default=Settings.window)
-        command.add_argument("--hop", type=int, default=Settings.hop)
-        command.add_argument("--mode", choices=get_args(Mode), default=Settings.mode)
-        command.add_argument("--seed", type=int, default=0, help="of the recording")
+    _add_run_options(plan, "audio")
     return parser
+
+
+def _add_run_options(command: argparse.ArgumentParser, name: str) -> None:
+    """The size of the data, what the windows are, the mode and the seed."""
+    unit, kind, _ = _SIZES[name]
+    size = f"of the {name} data (default: that of the demonstration)"
+    command.add_argument(f"--{unit}", dest="size", type=kind, help=size, metavar=unit.upper())
+    if name != "ml":  # a window is an image
+        command.add_argument("--window", type=int)
+    if name == "audio":  # windows of other data do not overlap
+        command.add_argument("--hop", type=int)
+    command.add_argument("--mode", choices=get_args(Mode), default=Settings.mode)
+    command.add_argument("--seed", type=int, default=0, help="of the data")
+
+
+def _run_options(options: argparse.Namespace, name: str) -> tuple[Demo, float, int, int]:
+    """The demonstration, the size of its data, window and hop."""
+    demo = demos.load(name)
+    size = demo.default_size if options.size is None else options.size
+    if not 0 < size < float("inf"):
+        raise ValueError(f"--{demo.unit} {size}: expected a number above 0")
+    if options.seed < 0:
+        raise ValueError(f"--seed {options.seed}: expected at least 0")
+    window = getattr(options, "window", None)
+    hop = getattr(options, "hop", None)
+    window = demo.window if window is None else window
+    hop = (window if demo.hop == demo.window else demo.hop) if hop is None else hop
+    Settings.of({"window": window, "hop": hop})
+    if demo.num_windows(size, window, hop) < 1:
+        raise ValueError(f"--{demo.unit} {size}: that is no window of {window}")
+    return demo, size, window, hop
 
 
 def _demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from sqrtspace_streams.demos import audio
+    from sqrtspace_streams.demos import runs
 
-    _check_recording(options)
-    Settings.of({"window": options.window, "hop": options.hop})
-    if options.seconds * audio.SAMPLE_RATE < options.window:
-        raise ValueError(
-            f"--seconds {options.seconds}: the recording has no window of {options.window} samples"
-        )
-    report = audio.demo(
-        options.seconds,
-        window=options.window,
-        hop=options.hop,
-        mode=options.mode,
-        seed=options.seed,
+    demo, size, window, hop = _run_options(options, options.what)
+    report = runs.demonstrate(
+        demo.name, size, window=window, hop=hop, mode=options.mode, seed=options.seed
     )
     Console().print(report.panel())
     return 0 if report.verdict.is_equal else _FAILED
+
+
+def _profile(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from sqrtspace_streams.demos import runs
+
+    demo, size, window, hop = _run_options(options, options.what)
+    with tempfile.TemporaryDirectory(prefix="sqrtspace-") as folder:
+        source = Path(folder) / demo.file_name
+        demo.write(source, size, seed=options.seed)
+        run = runs.Run(demo.name, options.mode, str(source), window, hop)
+        Console().print(stage_table(demo.name, runs.measure(run)))
+    return 0
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -91,7 +135,7 @@ def _plan(options: argparse.Namespace) -> int:
     if options.json:
         sys.stdout.write(plan.to_json() + "\n")
     if options.print or not options.json:
-        Console().print(_table(plan))
+        Console().print(plan_table(plan))
     return 0
 
 
@@ -100,54 +144,14 @@ def _audio_plan(options: argparse.Namespace) -> Plan:
     from sqrtspace_streams.demos import audio
     from sqrtspace_streams.sources import CallableSource
 
-    _check_recording(options)
-    names = ("window", "hop", "mode", "checkpoint_every", "lru_bytes", "max_workers")
+    demo, size, window, hop = _run_options(options, "audio")
+    names = ("mode", "checkpoint_every", "lru_bytes", "max_workers")
     given = {name: getattr(options, name) for name in names}
     config = {name: value for name, value in given.items() if value is not None}
-    pipe = audio.pipeline(**config)
-    length = int(options.seconds * audio.SAMPLE_RATE)
+    pipe = demo.pipeline(window=window, hop=hop, **config)
+    length = int(size * audio.SAMPLE_RATE)
     pipe.bind(CallableSource(lambda start, n: audio.recording(start, n, seed=options.seed), length))
-    return pipe.plan(audio.TARGET, params=audio.params(options.window))
-
-
-def _check_recording(options: argparse.Namespace) -> None:
-    if not 0 < options.seconds < float("inf"):
-        raise ValueError(f"--seconds {options.seconds}: expected a time above 0")
-    if options.seed < 0:
-        raise ValueError(f"--seed {options.seed}: expected at least 0")
-
-
-def _table(plan: Plan) -> Table:
-    """A plan with its reasons."""
-    from rich.table import Table
-
-    table = Table("", "plan", show_header=False, title=f"Mode: {plan.mode}")
-    for reason in plan.reasons:
-        table.add_row("reason", reason)
-    table.add_row("windows", f"{plan.num_windows} of {plan.window} samples, hop {plan.hop}")
-    table.add_row("tile", f"{plan.tile} windows, {plan.workers} workers")
-    table.add_row("checkpoints", f"every {plan.k} windows, {plan.slots} slots ({plan.ring})")
-    table.add_row("LRU cache", _mib(plan.lru_bytes))
-    for name, size in (
-        ("tiles in work", plan.hot_bytes),
-        ("last-level cache", plan.llc_bytes),
-        ("free memory", plan.ram_bytes),
-    ):
-        if size:  # 0 where the plan was made without measurements
-            table.add_row(name, _mib(size))
-    for order, needed, seconds in (
-        ("classic", plan.classic_bytes, plan.classic_seconds),
-        ("sqrt", plan.sqrt_bytes, plan.sqrt_seconds),
-    ):
-        if needed is not None and seconds is not None:
-            table.add_row(f"{order} order", f"{_mib(needed)}, {seconds:.3g} s predicted")
-    for name, state in plan.constraints.items():
-        table.add_row(f"constraint {name}", state)
-    return table
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+    return pipe.plan(demo.target, params=demo.params(window))
 
 
 def _say(message: str, status: int) -> int:

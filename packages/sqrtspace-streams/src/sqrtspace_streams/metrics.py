@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,12 @@ class Meter:
         )
 
 
-def run_child(module: str, arguments: Sequence[str]) -> str:
+def run_child(
+    module: str, arguments: Sequence[str], *, before: Callable[[], None] | None = None
+) -> str:
     """Run ``python -m module arguments`` with one BLAS thread; return what it printed.
+
+    ``before`` is called in the new process before Python starts in it.
 
     Raises
     ------
@@ -109,7 +113,12 @@ def run_child(module: str, arguments: Sequence[str]) -> str:
     """
     command = [sys.executable, "-m", module, *arguments]
     run = subprocess.run(
-        command, env={**os.environ, **_ONE_THREAD}, capture_output=True, text=True, check=False
+        command,
+        env={**os.environ, **_ONE_THREAD},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=before,
     )
     if run.returncode:
         raise ChildError(

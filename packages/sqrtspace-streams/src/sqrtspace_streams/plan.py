@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sqrtspace_streams.cache import RingKind
 from sqrtspace_streams.config import Settings
@@ -134,6 +135,11 @@ class Plan:
         """A JSON object with every field."""
         return json.dumps(asdict(self))
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Plan:
+        """The plan that `to_json` wrote, from the object that was read."""
+        return cls(**{**values, "reasons": tuple(values["reasons"])})
+
 
 class Planner:
     """Decides between classic order and tiles.
@@ -249,9 +255,11 @@ class Planner:
         comfortable = int(RAM_SHARE * ram)
         if classic is None:
             return "sqrt", ("the length of the stream is not known: tiles need no length",)
+        fits = f"classic order needs {_mib(classic)}, the cache has room for {_mib(budget)}"
+        if classic <= budget and slowdown is not None and slowdown < -MAX_SLOWDOWN:
+            return "sqrt", (fits, f"tiles are faster by {-slowdown:.0%} even so: memory is reused")
         if classic <= budget:
-            why = f"classic order needs {_mib(classic)}, the cache has room for {_mib(budget)}"
-            return "classic", (why,)
+            return "classic", (fits,)
         late = slowdown is not None and slowdown > MAX_SLOWDOWN
         if classic > comfortable:
             why = f"classic order needs {_mib(classic)}, of {_mib(ram)} free"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,31 +15,6 @@ if TYPE_CHECKING:
     from rich.panel import Panel
 
 _TOLERANCES = {4: (1e-5, 1e-6), 8: (1e-7, 1e-9)}  # relative, absolute; by bytes of a real number
-
-
-@dataclass(frozen=True)
-class PlanLine:
-    """What a report says of a plan."""
-
-    mode: str
-    window: int
-    k: int
-    lru_bytes: int
-    workers: int
-
-    @classmethod
-    def of(cls, plan: Plan) -> PlanLine:
-        """That of a plan."""
-        return cls(plan.mode, plan.window, plan.k, plan.lru_bytes, plan.workers)
-
-    def to_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> PlanLine:
-        """The inverse of `to_json`."""
-        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -95,7 +69,7 @@ class Report:
     title: str
     asked: str
     """The mode that was asked for."""
-    plan: PlanLine
+    plan: Plan
     usage: Usage
     baseline: Usage
     verdict: Verdict

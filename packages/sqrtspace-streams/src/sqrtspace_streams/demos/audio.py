@@ -1,14 +1,8 @@
-"""A recording, window by window: spectrum, band, spectral features, classes.
-
-The runs that are compared are processes of their own; as a module this file is one of them.
-"""
+"""A recording, window by window: spectrum, band, spectral features, classes."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +11,9 @@ from typing_extensions import Unpack
 
 from sqrtspace_streams import baselines, stages
 from sqrtspace_streams._rows import Array
-from sqrtspace_streams.config import Config, Mode
-from sqrtspace_streams.metrics import Meter, Usage, run_child
+from sqrtspace_streams.config import Config
+from sqrtspace_streams.demos.demo import Demo
 from sqrtspace_streams.pipeline import SqrtSpacePipeline
-from sqrtspace_streams.report import PlanLine, Report, compare
 
 SAMPLE_RATE = 48_000
 BAND = {"sr": SAMPLE_RATE, "f_lo": 80.0, "f_hi": 2000.0}
@@ -80,64 +73,40 @@ def params(window: int) -> dict[str, Any]:
     return {**BAND, "window": window}
 
 
-def demo(
-    seconds: float, *, window: int = 4096, hop: int = 1024, mode: Mode = "auto", seed: int = 0
-) -> Report:
-    """Run the recording in plain NumPy, in classic order and as the plan says, and compare.
+class AudioDemo(Demo):
+    """The recording in plain NumPy is `sqrtspace_streams.baselines.audio`."""
 
-    Parameters
-    ----------
-    seconds : float
-        Of the recording, which is written to a temporary file.
-    window, hop, mode
-        As of `SqrtSpacePipeline`.
-    seed : int
-        Of the recording.
+    name, target, unit = "audio", TARGET, "seconds"
+    default_size, file_name = 120.0, "recording.npy"
+    window, hop = 4096, 1024
 
-    Raises
-    ------
-    ChildError
-        If one of the processes fails.
-    """
-    with tempfile.TemporaryDirectory(prefix="sqrtspace-") as folder:
-        source = Path(folder) / "recording.npy"
-        write_recording(source, seconds, seed=seed)
-        found: dict[str, tuple[Usage, PlanLine | None, Array]] = {}
-        for order in ("numpy", "classic", "asked"):
-            rows = Path(folder) / f"{order}.npy"
-            how = mode if order == "asked" else order
-            printed = run_child(__name__, [how, str(source), str(rows), str(window), str(hop)])
-            first, _, second = printed.strip().partition("\n")
-            plan = PlanLine.from_json(second) if second else None
-            found[order] = Usage.from_json(first), plan, np.load(rows, allow_pickle=False)
-    usage, plan, result = found["asked"]
-    assert plan is not None
-    baseline, _, plain = found["numpy"]
-    verdict = compare(result, classic=found["classic"][2], plain=plain)
-    title = f"audio: {seconds:g} s at {SAMPLE_RATE / 1000:g} kHz, {len(result)} windows"
-    return Report(title, mode, plan, usage, baseline, verdict)
+    def write(self, path: Path, size: float, *, seed: int = 0) -> None:
+        """A .npy file of samples."""
+        write_recording(path, size, seed=seed)
+
+    def num_windows(self, size: float, window: int, hop: int) -> int:
+        """Of a recording of ``size`` seconds."""
+        return max((int(size * SAMPLE_RATE) - window) // hop + 1, 0)
+
+    def size_of(self, num_windows: int, window: int, hop: int) -> float:
+        """Seconds."""
+        return ((num_windows - 1) * hop + window) / SAMPLE_RATE
+
+    def pipeline(self, **config: Unpack[Config]) -> SqrtSpacePipeline:
+        """The four stages."""
+        return pipeline(**config)
+
+    def params(self, window: int) -> dict[str, Any]:
+        """The band."""
+        return params(window)
+
+    def plain(self, path: Path, *, window: int, hop: int) -> Array:
+        """Class probabilities."""
+        return baselines.audio(np.load(path), **BAND, window=window, hop=hop)
+
+    def title(self, size: float, num_windows: int) -> str:
+        """Duration, rate and windows."""
+        return f"audio: {size:g} s at {SAMPLE_RATE / 1000:g} kHz, {num_windows} windows"
 
 
-def _run(how: str, source: str, out: str, window: int, hop: int) -> None:
-    """Child: one run, its `Usage` and `PlanLine` on standard output, its rows in a file."""
-    pipe = None if how == "numpy" else pipeline(window=window, hop=hop, mode=how)  # type: ignore[arg-type]
-    with Meter() as meter:
-        if pipe is None:
-            rows = baselines.audio(np.load(source), **BAND, window=window, hop=hop)
-        else:
-            pipe.bind(source)
-            rows = pipe.evaluate(TARGET, params=params(window))
-    np.save(out, rows)
-    sys.stdout.write(meter.usage.to_json() + "\n")
-    if pipe is not None and pipe.last_plan is not None:
-        sys.stdout.write(PlanLine.of(pipe.last_plan).to_json() + "\n")
-
-
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser()
-    _parser.add_argument("how", choices=["numpy", "auto", "classic", "sqrt"])
-    _parser.add_argument("source")
-    _parser.add_argument("out")
-    _parser.add_argument("window", type=int)
-    _parser.add_argument("hop", type=int)
-    _run(**vars(_parser.parse_args()))
+DEMO = AudioDemo()

@@ -14,6 +14,7 @@ from sqrtspace_streams.errors import SourceError
 from sqrtspace_streams.sources.array import ArraySource, MmapSource
 from sqrtspace_streams.sources.base import FiniteSource, Source
 from sqrtspace_streams.sources.files import RawFileSource, npy_source
+from sqrtspace_streams.sources.lines import LineSource
 from sqrtspace_streams.sources.sound import SoundSource
 from sqrtspace_streams.sources.streams import CallableSource, IteratorSource, PushSource
 from sqrtspace_streams.sources.table import TableSource
@@ -23,6 +24,7 @@ __all__ = [
     "CallableSource",
     "FiniteSource",
     "IteratorSource",
+    "LineSource",
     "MmapSource",
     "PushSource",
     "RawFileSource",
@@ -40,6 +42,7 @@ SourceLike = Source | NDArray[Any] | str | Path | Callable[[int, int], Any] | It
 _SOUND = (".wav", ".flac", ".ogg", ".aif", ".aiff")
 _TABLES = (".parquet", ".csv")
 _RAW = (".raw", ".bin")
+_LINES = (".log", ".txt")
 
 
 def as_source(data: SourceLike, settings: Settings) -> Source:
@@ -77,5 +80,7 @@ def _file_source(path: Path, settings: Settings) -> Source:
         return TableSource(path)
     if ending in _RAW:
         return RawFileSource(path, settings.dtype)
-    known = [".npy", *_SOUND, *_TABLES, *_RAW]
+    if ending in _LINES:
+        return LineSource(path)
+    known = [".npy", *_SOUND, *_TABLES, *_RAW, *_LINES]
     raise SourceError(f"{path}: unknown ending {ending!r}; bind RawFileSource or one of {known}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from sqrtspace_streams.errors import SourceError
 from sqrtspace_streams.sources.base import FiniteSource, Samples
+from sqrtspace_streams.sources.positioned import PositionedFile
 
 
 class RawFileSource(FiniteSource):
@@ -54,8 +54,7 @@ class RawFileSource(FiniteSource):
                 f"{path} has {data_bytes} bytes after offset {offset}: not a whole number of "
                 f"samples of {self._item_bytes} bytes"
             )
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 closed by close()
-        self._lock = threading.Lock()
+        self._file = PositionedFile(path)
 
     def read(self, start: int, stop: int) -> Samples:
         """A copy."""
@@ -63,17 +62,12 @@ class RawFileSource(FiniteSource):
         samples = np.empty((stop - start, *self.item_shape), self.dtype)
         flat: Any = samples.reshape(-1).view(np.uint8) if samples.size else b""
         buffer = memoryview(flat)
-        with self._lock:
-            self._file.seek(self._offset + start * self._item_bytes)
-            filled = 0
-            while filled < len(buffer):
-                count = self._file.readinto(buffer[filled:])
-                if not count:
-                    raise SourceError(
-                        f"{self.path} ended at sample {start + filled // self._item_bytes}; it had "
-                        f"{self.length} when it was opened"
-                    )
-                filled += count
+        filled = self._file.read_into(self._offset + start * self._item_bytes, buffer)
+        if filled < len(buffer):
+            raise SourceError(
+                f"{self.path} ended at sample {start + filled // self._item_bytes}; it had "
+                f"{self.length} when it was opened"
+            )
         return samples
 
     def close(self) -> None:

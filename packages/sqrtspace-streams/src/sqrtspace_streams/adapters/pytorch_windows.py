@@ -1,0 +1,102 @@
+"""Rows of a stage for a PyTorch ``DataLoader``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sqrtspace_streams._rows import Array, Range
+from sqrtspace_streams.errors import BackendUnavailableError
+from sqrtspace_streams.pipeline import SqrtSpacePipeline
+
+try:
+    import torch
+    from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+except ImportError as error:
+    raise BackendUnavailableError(
+        "a DataLoader needs PyTorch: pip install 'sqrtspace-streams[pytorch]'"
+    ) from error
+
+
+class WindowDataset(IterableDataset[torch.Tensor]):
+    """The rows of a stage, one item per window, in order; memory does not grow with the range.
+
+    Workers of a ``DataLoader`` take one contiguous part of the range each; those behind the first
+    begin with a seek, so the kernels of a target step over the windows before. The position is
+    part of ``state_dict``, so that a ``torchdata`` ``StatefulDataLoader`` resumes with a seek.
+
+    Parameters
+    ----------
+    pipe : SqrtSpacePipeline or callable
+        A function that makes one is called once in each process; workers that are spawned need
+        that.
+    target : str
+    t_range : (int, int), optional
+        Half-open range of windows; all of them by default.
+    params : dict, optional
+        As of `SqrtSpacePipeline.evaluate`.
+    """
+
+    def __init__(
+        self,
+        pipe: SqrtSpacePipeline | Callable[[], SqrtSpacePipeline],
+        target: str,
+        t_range: Range | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        self.target, self.t_range, self.params = target, t_range, params
+        self._pipe = pipe
+        self._next: int | None = None  # where a pass stands that is not over
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        if not isinstance(self._pipe, SqrtSpacePipeline):
+            self._pipe = self._pipe()
+        t0, t1 = self._share(self._pipe)
+        start = t0 if self._next is None else self._next
+        for first, rows in self._pipe.blocks(self.target, (start, t1), self.params):
+            for t, row in enumerate(rows, first + 1):
+                self._next = t
+                yield torch.from_numpy(np.array(row))
+        self._next = None
+
+    def _share(self, pipe: SqrtSpacePipeline) -> Range:
+        """The windows of this worker."""
+        t0, t1 = self.t_range or (0, pipe.num_windows())
+        worker = get_worker_info()
+        if worker is None:
+            return t0, t1
+        cuts = [t0 + (t1 - t0) * i // worker.num_workers for i in (worker.id, worker.id + 1)]
+        return cuts[0], cuts[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this pass stands."""
+        return {"next": self._next}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next pass begin where that one stood."""
+        self._next = state["next"]
+
+
+def window_loader(
+    pipe: SqrtSpacePipeline, target: str, *, batch_size: int, params: dict[str, Any] | None = None
+) -> DataLoader[torch.Tensor]:
+    """A loader of `WindowDataset` in this process."""
+    return DataLoader(WindowDataset(pipe, target, params=params), batch_size=batch_size)
+
+
+def array_loader(rows: Array, *, batch_size: int) -> DataLoader[torch.Tensor]:
+    """A loader of rows that are all there, in order."""
+    return DataLoader(_ArrayDataset(rows), batch_size=batch_size)
+
+
+class _ArrayDataset(Dataset[torch.Tensor]):
+    def __init__(self, rows: Array) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(np.array(self._rows[index]))
