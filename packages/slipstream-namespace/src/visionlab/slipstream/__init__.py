@@ -82,6 +82,7 @@ __all__ = [
     "select",
     "show_batch",
     "subset",
+    "sync_s3_dataset",
     "verify",
     "write_index",
 ]
@@ -158,6 +159,7 @@ _LAYER_OF = {
     "compute_normalization_stats": "slipstream_loader",
     "list_collate_fn": "slipstream_loader",
     "show_batch": "slipstream_loader",
+    "sync_s3_dataset": "slipstream_s3sync",
 }
 _RENAMED = {  # names of earlier versions -> their names in the layers
     "CenterCrop": "DecodeCenterCrop",
@@ -252,6 +254,7 @@ if TYPE_CHECKING:
         select,
         show_batch,
     )
+    from slipstream_s3sync import sync_s3_dataset
 else:  # out of sight of type checkers, which would take any misspelt name for one of ours
 
     def __getattr__(name):

@@ -4,3 +4,4 @@ from visionlab.slipstream import _layers
 
 _layers.require("slipstream_s3sync")
 from slipstream_s3sync import *
+from slipstream_s3sync.dataset_sync import _deterministic_local_dir as _deterministic_local_dir
