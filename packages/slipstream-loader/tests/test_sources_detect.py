@@ -75,7 +75,7 @@ def test_urls_are_not_supported_yet(url: str) -> None:
         open_source(url)
 
 
-@pytest.mark.parametrize("name", ["train.beton", "photo.jpg"])
+@pytest.mark.parametrize("name", ["train.tfrecord", "photo.jpg"])
 def test_files_are_not_supported_yet(tmp_path: Path, name: str) -> None:
     """A file is refused with what is supported."""
     (tmp_path / name).write_bytes(b"x")

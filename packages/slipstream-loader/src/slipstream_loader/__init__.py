@@ -10,9 +10,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Batch",
+    "BetonSource",
     "CacheSource",
     "DatasetArgumentError",
     "EmptyDatasetError",
+    "ExportError",
+    "FFCVFileReader",
     "FastLoader",
     "FastStreamingDataLoader",
     "HubTables",
@@ -46,6 +49,7 @@ __all__ = [
     "build_yuv420_cache",
     "compute_normalization_stats",
     "decode_image",
+    "export_beton",
     "get_default_cache_dir",
     "link_shared_directory",
     "list_collate_fn",
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
     from slipstream_loader.errors import (
         DatasetArgumentError,
         EmptyDatasetError,
+        ExportError,
         ImageDecodeError,
         LoaderError,
         RemoteAccessError,
@@ -80,6 +85,7 @@ if TYPE_CHECKING:
         StageError,
         StateError,
     )
+    from slipstream_loader.exports.beton import export_beton
     from slipstream_loader.lit_dataset import SlipstreamLitDataset
     from slipstream_loader.loader import SlipstreamLoader
     from slipstream_loader.masks import MaskCrop
@@ -93,11 +99,13 @@ if TYPE_CHECKING:
     from slipstream_loader.seed_names import (
         FastLoader,
         FastStreamingDataLoader,
+        FFCVFileReader,
         StreamingDataset,
         StreamingReader,
     )
     from slipstream_loader.seek_points import write_seek_points
     from slipstream_loader.shared_directory import get_default_cache_dir, link_shared_directory
+    from slipstream_loader.sources.beton import BetonSource
     from slipstream_loader.sources.detect import open_source
     from slipstream_loader.sources.huggingface import HubTables, HuggingFaceSource
     from slipstream_loader.sources.imagefolder import ImageFolderSource
@@ -117,6 +125,10 @@ if TYPE_CHECKING:
     )
 else:
     _MODULES = {
+        "BetonSource": "sources.beton",
+        "ExportError": "errors",
+        "FFCVFileReader": "seed_names",
+        "export_beton": "exports.beton",
         "CacheSource": "sources.prebuilt",
         "HubTables": "sources.huggingface",
         "HuggingFaceSource": "sources.huggingface",

@@ -12,6 +12,7 @@
     ├── DatasetArgumentError (TypeError)       not exactly one source was given to a data set
     ├── ImageDecodeError (ValueError)          an image is damaged or is no image
     ├── StateError (ValueError)                a saved state does not fit this loader
+    ├── ExportError (ValueError)               samples have no place in the format asked for
     └── StageError                             a stage failed; names the stage, field and samples
 
 Each class is also the builtin in brackets, so callers can catch it without this import. Errors of
@@ -64,6 +65,10 @@ class ImageDecodeError(LoaderError, ValueError):
 
 class StateError(LoaderError, ValueError):
     """A saved state is of another data set, order or version than this loader's."""
+
+
+class ExportError(LoaderError, ValueError):
+    """Samples cannot be written in the format that was asked for, or not to that place."""
 
 
 class StageError(LoaderError):

@@ -1,12 +1,14 @@
-"""Names and arguments of other loaders, for code that is written against them.
+"""Names and arguments of other loaders and readers, for code that is written against them.
 
 ``FastStreamingDataLoader`` takes the arguments of ``torch.utils.data.DataLoader``;
-``StreamingDataset`` those of a streaming data set whose decoders belong to the data set.
+``StreamingDataset`` those of a streaming data set whose decoders belong to the data set;
+``FFCVFileReader`` those of a reader of FFCV's files.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +16,10 @@ import torch
 
 from slipstream_decoders import StageLike
 from slipstream_loader.dataset import SlipstreamDataset
-from slipstream_loader.errors import DatasetArgumentError
+from slipstream_loader.errors import DatasetArgumentError, SourceError
 from slipstream_loader.lit_dataset import SlipstreamLitDataset
 from slipstream_loader.loader import SlipstreamLoader
+from slipstream_loader.sources.beton import BetonSource
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +36,48 @@ _told: set[str] = set()
 
 StreamingReader = SlipstreamLitDataset
 """Samples of a LitData data set as they are stored."""
+
+
+class FFCVFileReader(SlipstreamDataset):
+    """Samples of a file that FFCV has written; FFCV itself is not needed.
+
+    Parameters
+    ----------
+    ffcv_path : str or path
+        The file, of any name: a path, or a URL ``s3://``, ``http://``, ``https://``.
+    cache_dir : path, optional
+        Directory that holds caches.
+    image_field, label_field : str
+        Names of fields that the file should have.
+    verbose : bool
+        Whether the log tells (at level INFO) what was opened.
+    **options
+        As for ``SlipstreamDataset``.
+
+    Raises
+    ------
+    SourceError
+        It is no such file, or it has no such image field; a file without labels is served.
+    """
+
+    def __init__(
+        self,
+        ffcv_path: str | os.PathLike[str],
+        cache_dir: str | os.PathLike[str] | None = None,
+        image_field: str = "image",
+        label_field: str = "label",
+        verbose: bool = True,
+        **options: Any,
+    ) -> None:
+        source = BetonSource(ffcv_path)
+        super().__init__(source, cache_dir=cache_dir, **options)
+        self.image_field, self.label_field = image_field, label_field
+        if image_field not in source.field_types:
+            raise SourceError(
+                f"{source.uri} has no field {image_field!r}; it has {list(source.field_types)}"
+            )
+        if verbose:
+            _logger.info("%r", source)
 
 
 class StreamingDataset(SlipstreamDataset):

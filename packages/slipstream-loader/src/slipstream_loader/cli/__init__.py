@@ -17,6 +17,7 @@ from slipstream_decoders import DecodeError
 from slipstream_loader.cli.bench import bench
 from slipstream_loader.cli.build import build
 from slipstream_loader.cli.demo import demo
+from slipstream_loader.cli.export import export
 from slipstream_loader.cli.index import index
 from slipstream_loader.cli.info import info
 from slipstream_loader.cli.show import show
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, build, info, verify, index, show, stats, bench):
+for command in (demo, build, info, verify, index, export, show, stats, bench):
     app.command()(command)
 
 

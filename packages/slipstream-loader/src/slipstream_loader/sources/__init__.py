@@ -6,6 +6,7 @@
                                      │                                       or a LegacySource (v1)
       (detect.py)                    ├── a folder of images ─ imagefolder.py  ImageFolderSource
                                      ├── a tar archive ────── tar.py          TarSource
+                                     ├── a file of FFCV ───── beton.py        BetonSource
                                      └── parquet, hf:// ───── parquet.py      TableSource
                    ── a datasets.Dataset ──────────────────── huggingface.py  HuggingFaceSource
                    ── anything with len and index ─────────── sequence.py     SequenceSource
@@ -14,6 +15,7 @@
 
     files        stored_file.py (local, S3, HTTP by ranges; object_store.py)
                  forward_file.py (decompression)  block_reader.py (blocks to single samples)
+                 neighbouring_reads.py (blocks of remote files)  beton_layout.py
     archives     tar_headers.py  tar_listing.py  file_listing.py (kept on disk)  file_names.py
     tables       arrow_rows.py  table_splits.py
     objects      sample_form.py (values to fields)  pil_files.py  content_hash.py (fingerprint)
@@ -21,6 +23,7 @@
 Each source implements ``slipstream_cache.Source``.
 """
 
+from slipstream_loader.sources.beton import BetonSource
 from slipstream_loader.sources.detect import open_source
 from slipstream_loader.sources.huggingface import HubTables, HuggingFaceSource
 from slipstream_loader.sources.imagefolder import ImageFolderSource
@@ -30,6 +33,7 @@ from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.tar import TarSource
 
 __all__ = [
+    "BetonSource",
     "HubTables",
     "HuggingFaceSource",
     "ImageFolderSource",

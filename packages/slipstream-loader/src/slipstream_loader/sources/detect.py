@@ -10,6 +10,7 @@ from typing import Any, Final
 from slipstream_cache import SampleCache, SampleReader, Source
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
+from slipstream_loader.sources.beton import BetonSource, is_beton
 from slipstream_loader.sources.huggingface import (
     HubTables,
     HuggingFaceSource,
@@ -34,9 +35,9 @@ from slipstream_loader.sources.tar import TarSource, is_archive
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SUPPORTED: Final = (
     "supported are: a folder of images (in one folder for each class, or all together), a tar "
-    "archive of one (also s3:// and https://), a LitData data set, parquet files (also "
-    "hf://datasets/...), a slipcache directory, a data set object, an iterable, and any "
-    "slipstream_cache.Source"
+    "archive of one, a file of FFCV (.beton, .ffcv; both also s3:// and https://), a LitData data "
+    "set, parquet files (also hf://datasets/...), a slipcache directory, a data set object, an "
+    "iterable, and any slipstream_cache.Source"
 )
 
 
@@ -83,6 +84,8 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_archive(location) and (is_url(location) or not _URL.match(location)):
         options, cache_root = access.storage_options, access.cache_root
         return TarSource(location, storage_options=options, cache_root=cache_root)
+    if is_beton(location) and _is_file_or_url(location):
+        return BetonSource(location, storage_options=access.storage_options)
     if is_object_url(location):
         return open_litdata(location, access)
     if is_hub_url(location):
@@ -107,6 +110,10 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if holds_tables(directory):
         return TableSource(LocalTables(directory, access.cache_root))
     return ImageFolderSource(directory, cache_root=access.cache_root)
+
+
+def _is_file_or_url(location: str) -> bool:
+    return is_url(location) or Path(location).expanduser().is_file()
 
 
 def _refuse(access: AccessOptions, what: str) -> None:
