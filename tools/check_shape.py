@@ -23,7 +23,8 @@ CONSTRUCTORS = """
     RandomEmbed RandomErasing RandomRotate RandomRotateObject RandomZoom SlipstreamDataset
     SlipstreamLoader
 """
-MORE_PARAMETERS = {"bench", *(f"{name}.__init__" for name in CONSTRUCTORS.split())}
+FUNCTIONS = ["bench", "dino", "lejepa", "multicrop"]
+MORE_PARAMETERS = {*FUNCTIONS, *(f"{name}.__init__" for name in CONSTRUCTORS.split())}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

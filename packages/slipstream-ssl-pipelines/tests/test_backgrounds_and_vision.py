@@ -9,9 +9,11 @@ import torch
 from scipy import ndimage, stats
 
 from slipstream_decoders import IMAGENET_MEAN, IMAGENET_STD, BatchContext, Stage, run_stages
-from slipstream_ssl_pipelines import (
+from slipstream_ssl_pipelines import ImageBatchError
+from slipstream_ssl_pipelines.functional import vision
+from slipstream_ssl_pipelines.functional.noise import power_law_noise
+from slipstream_ssl_pipelines.transforms import (
     Convert,
-    ImageBatchError,
     LMSToKonio,
     LMSToMagno,
     LMSToParvo,
@@ -30,8 +32,6 @@ from slipstream_ssl_pipelines import (
     ToNumpy,
     View,
 )
-from slipstream_ssl_pipelines.functional import vision
-from slipstream_ssl_pipelines.functional.noise import power_law_noise
 
 
 def _images(num: int = 6, channels: int = 3, size: int = 32) -> torch.Tensor:

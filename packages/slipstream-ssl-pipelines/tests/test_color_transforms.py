@@ -11,7 +11,8 @@ from scipy import ndimage, stats
 from torchvision.transforms.v2 import functional as tvf
 
 from slipstream_decoders import BatchContext, Stage, run_stages
-from slipstream_ssl_pipelines import (
+from slipstream_ssl_pipelines.functional import color, tone
+from slipstream_ssl_pipelines.transforms import (
     ColorJitter,
     RandomBrightness,
     RandomColorJitter,
@@ -25,7 +26,6 @@ from slipstream_ssl_pipelines import (
     RandomSolarization,
     ToGrayscale,
 )
-from slipstream_ssl_pipelines.functional import color, tone
 
 NUM, SIZE = 6, 24
 FACTORS = torch.tensor([0.0, 0.3, 1.0, 1.7, 0.9, 2.5])

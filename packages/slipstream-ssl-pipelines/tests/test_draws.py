@@ -8,7 +8,9 @@ import torch
 from scipy import stats
 
 from slipstream_decoders import BatchContext
-from slipstream_ssl_pipelines import Draws
+from slipstream_ssl_pipelines.transforms import (
+    Draws,
+)
 
 NUM = 20_000
 SIGNIFICANCE = 1e-4

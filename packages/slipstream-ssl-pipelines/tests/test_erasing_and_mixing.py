@@ -12,9 +12,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
 
 from slipstream_decoders import BatchContext, run_stages
-from slipstream_ssl_pipelines import (
+from slipstream_ssl_pipelines import ImageBatchError
+from slipstream_ssl_pipelines.functional.noise import normal_noise, normal_sequence, uniform_noise
+from slipstream_ssl_pipelines.transforms import (
     Cutout,
-    ImageBatchError,
     Mixup,
     Poison,
     RandAugment,
@@ -30,7 +31,6 @@ from slipstream_ssl_pipelines import (
     mixup_target,
     one_hot,
 )
-from slipstream_ssl_pipelines.functional.noise import normal_noise, normal_sequence, uniform_noise
 from slipstream_ssl_pipelines.transforms.mixup import mixed
 
 SIZE = 24

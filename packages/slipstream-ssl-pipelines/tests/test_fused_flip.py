@@ -20,7 +20,10 @@ from slipstream_decoders import (
     named_stages,
     run_stages,
 )
-from slipstream_ssl_pipelines import ParamsAsLabels, RandomHorizontalFlip
+from slipstream_ssl_pipelines.transforms import (
+    ParamsAsLabels,
+    RandomHorizontalFlip,
+)
 
 
 def _payload(seed: int) -> bytes:

@@ -11,10 +11,10 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
 from slipstream_decoders import BatchContext, run_stages
-from slipstream_ssl_pipelines import (
+from slipstream_ssl_pipelines import ImageBatchError
+from slipstream_ssl_pipelines.transforms import (
     CircularMask,
     FixedOpticalDistortion,
-    ImageBatchError,
     RandomAffine,
     RandomPatchShuffle,
     RandomRotate,

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from slipstream_decoders import BatchContext, MultiCropPipeline, NamedCopies, Stage, run_stages
-from slipstream_ssl_pipelines import (
+from slipstream_ssl_pipelines import ImageBatchError, ReplayError
+from slipstream_ssl_pipelines.transforms import (
     CircularMask,
     Compose,
     Cutout,
-    ImageBatchError,
     ImageTransform,
     MultiSample,
     ParamsAsLabels,
@@ -42,7 +42,6 @@ from slipstream_ssl_pipelines import (
     RandomTranslate,
     RandomVerticalFlip,
     RandomZoom,
-    ReplayError,
     ThreeAugment,
     TrivialAugment,
 )

@@ -7,34 +7,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from slipstream_decoders import (
-    DecodeCenterCrop,
-    DecodeRandomResizedCrop,
-    DecodeResizeCrop,
-    Normalize,
-    StageLike,
-    default_num_threads,
-)
+from slipstream_decoders import default_num_threads
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import SourceError
 from slipstream_loader.loader import SlipstreamLoader
+from slipstream_loader.named_pipelines import Stages
 from slipstream_loader.telemetry import LoaderStats
 from slipstream_loader.yuv420 import ImageFormat
-
-Stages = Sequence[StageLike]
-
-PIPELINES: dict[str, Callable[[], Stages]] = {
-    "raw": list,
-    "center_crop": lambda: [DecodeCenterCrop(224)],
-    "resize_crop": lambda: [DecodeResizeCrop(256, 224)],
-    "rrc": lambda: [DecodeRandomResizedCrop(224)],
-    "rrc_normalized": lambda: [DecodeRandomResizedCrop(224), Normalize()],
-}
-"""Name -> stages of the image field; ``raw`` has none: payloads as they are stored."""
 
 
 @dataclass

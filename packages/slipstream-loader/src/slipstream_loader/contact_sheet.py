@@ -1,21 +1,15 @@
-"""Many pictures on one sheet, to look at what a cache or a pipeline gives."""
+"""Many pictures on one sheet."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-
-from slipstream_cache import SampleCache
-from slipstream_decoders import BatchContext, DecodeOnly, StageLike, run_stages
-from slipstream_loader.encoded import encoded
-from slipstream_loader.errors import SourceError
 
 Picture: TypeAlias = "NDArray[np.uint8] | torch.Tensor"
 _Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
@@ -125,48 +119,3 @@ def _fitted(text: str, font: _Font, width: int) -> str:
     while line and font.getlength(line + "...") > width:
         line = line[:-1]
     return line + "..."
-
-
-def spread_ids(num_samples: int, count: int = 40) -> list[int]:
-    """At most ``count`` sample ids, spread evenly."""
-    return [int(i) for i in np.linspace(0, num_samples - 1, min(count, num_samples))]
-
-
-def write_sheet(
-    cache: SampleCache, sample_ids: Sequence[int], stages: Sequence[StageLike] | None, out: Path
-) -> None:
-    """Write the contact sheet of some samples, as stages make them; without any, whole images.
-
-    Raises
-    ------
-    SourceError
-        If the cache has no image field.
-    """
-    if not cache.image_fields:
-        raise SourceError(f"{cache.cache_dir} has no image field")
-    field = cache.image_fields[0]
-    ids = np.array(list(sample_ids), np.int64)
-    context = BatchContext(sample_ids=ids, seed=0)
-    images = run_stages(stages or [DecodeOnly()], encoded(cache.payloads(field, ids)), context)
-    labels = _captions(cache, sample_ids)
-    sheet = contact_sheet([_displayable(image) for image in images], labels)
-    sheet.save(out)
-
-
-def _captions(cache: SampleCache, sample_ids: Sequence[int]) -> list[str]:
-    """Sample id, and the file's name or the label where there is one."""
-    for name in ("path", "label"):
-        if name in cache.fields:
-            values = cache.load_batch(sample_ids, [name])[name]
-            texts = [str(value).rsplit("/", 1)[-1] for value in values]
-            return [f"{i} {text}" for i, text in zip(sample_ids, texts, strict=True)]
-    return [str(sample_id) for sample_id in sample_ids]
-
-
-def _displayable(image: Any) -> Any:
-    """uint8 pixels of an image that a pipeline made; normalised ones are stretched to 0..255."""
-    if isinstance(image, torch.Tensor) and image.is_floating_point():
-        image = image.float()
-        low, high = image.min(), image.max()
-        return ((image - low) / (high - low).clamp(min=1e-6) * 255).round().to(torch.uint8)
-    return image

@@ -73,7 +73,7 @@ def show_batch(
     pictures = [
         picture
         for images in views.values()
-        for picture in _displayable(list(images[:shown]), normalization)
+        for picture in displayable(list(images[:shown]), normalization)
     ]
     captions = [", ".join(filter(None, (row, column))) for row in rows for column in columns]
     return contact_sheet(pictures, captions, columns=shown, title=suptitle)
@@ -124,10 +124,19 @@ def _labels(name: str, given: Sequence[str] | None, default: list[str], count: i
     return [str(label) for label in given[:count]]
 
 
-def _displayable(
-    images: list[Any], normalization: tuple[Sequence[float], Sequence[float]] | None
+def displayable(
+    images: list[Any], normalization: tuple[Sequence[float], Sequence[float]] | None = None
 ) -> list[torch.Tensor]:
-    """uint8 tensors (3, H, W) of the images of one view."""
+    """uint8 tensors (3, H, W) of the images of one view.
+
+    Parameters
+    ----------
+    images : list
+        Tensors or arrays; floating point ones in [0, 1] or normalised.
+    normalization : (mean, std), optional
+        What floating point images were normalised with. Default: ImageNet's where values are
+        outside of [0, 1], nothing elsewhere.
+    """
     tensors = [as_bchw(image).detach().cpu() for image in images]
     tensors = [image.float() if image.is_floating_point() else image for image in tensors]
     floats = [image for image in tensors if image.is_floating_point()]

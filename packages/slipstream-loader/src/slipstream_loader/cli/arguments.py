@@ -36,8 +36,9 @@ def image_pipeline(name: str) -> list[StageLike]:
     BadParameter
         If there is none of that name.
     """
-    from slipstream_loader.benchmark import PIPELINES  # late: it imports torch
+    from slipstream_loader.named_pipelines import named_pipeline  # late: it imports torch
 
-    if name not in PIPELINES:
-        raise typer.BadParameter(f"no pipeline {name!r}; there are {', '.join(PIPELINES)}")
-    return list(PIPELINES[name]())
+    try:
+        return named_pipeline(name)
+    except LookupError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -37,8 +37,8 @@ def demo(
 
 def _run(console: Console, folder: Path, cache_dir: Path, out: Path) -> None:
     from slipstream_loader.benchmark import image_loaders, measure  # late: they import torch
-    from slipstream_loader.contact_sheet import spread_ids, write_sheet
     from slipstream_loader.dataset import SlipstreamDataset
+    from slipstream_loader.sample_sheet import spread_ids, write_sheet
 
     dataset = SlipstreamDataset(folder, cache_dir=cache_dir)
     pipelines = {name: image_pipeline(name) for name in ("raw", "center_crop", "rrc")}

@@ -25,7 +25,7 @@ def show(
     cache_dir: CacheDirOption = None,
 ) -> None:
     """Write a contact sheet of samples, as they are or as a pipeline makes them."""
-    from slipstream_loader.contact_sheet import spread_ids, write_sheet  # late: it imports torch
+    from slipstream_loader.sample_sheet import spread_ids, write_sheet  # late: it imports torch
 
     stages = image_pipeline(pipeline) if pipeline else None
     cache = prepare_cache(StoredSource.open(source, cache_dir))

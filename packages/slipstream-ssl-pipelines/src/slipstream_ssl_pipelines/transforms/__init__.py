@@ -19,6 +19,7 @@ patch_shuffle        RandomPatchShuffle
 circular_mask        CircularMask
 optical_distortion   FixedOpticalDistortion
 erasing              RandomErasing, Cutout
+block_masks          BlockMasks
 mixup                Mixup (and CutMix), one_hot, mixup_target
 auto_augment         RandAugment, TrivialAugment
 background           RandomEmbed, RandomBackgroundBlend
@@ -49,15 +50,14 @@ from slipstream_ssl_pipelines.transforms.base import (
     RandomTransform,
     ReplayableStage,
 )
+from slipstream_ssl_pipelines.transforms.block_masks import BlockMasks
 from slipstream_ssl_pipelines.transforms.brightness_contrast import (
     RandomBrightness,
     RandomContrast,
     RandomHue,
     RandomSaturation,
 )
-from slipstream_ssl_pipelines.transforms.circular_mask import (
-    CircularMask,
-)
+from slipstream_ssl_pipelines.transforms.circular_mask import CircularMask
 from slipstream_ssl_pipelines.transforms.color_jitter import (
     ColorJitter,
     RandomColorJitter,
@@ -89,9 +89,7 @@ from slipstream_ssl_pipelines.transforms.conversion import (
     ToNumpy,
     View,
 )
-from slipstream_ssl_pipelines.transforms.draws import (
-    Draws,
-)
+from slipstream_ssl_pipelines.transforms.draws import Draws
 from slipstream_ssl_pipelines.transforms.erasing import (
     Cutout,
     RandomErasing,
@@ -100,9 +98,7 @@ from slipstream_ssl_pipelines.transforms.flip import (
     RandomHorizontalFlip,
     RandomVerticalFlip,
 )
-from slipstream_ssl_pipelines.transforms.gaussian_blur import (
-    RandomGaussianBlur,
-)
+from slipstream_ssl_pipelines.transforms.gaussian_blur import RandomGaussianBlur
 from slipstream_ssl_pipelines.transforms.grayscale import (
     RandomGrayscale,
     ToGrayscale,
@@ -118,15 +114,9 @@ from slipstream_ssl_pipelines.transforms.mixup import (
     mixup_target,
     one_hot,
 )
-from slipstream_ssl_pipelines.transforms.optical_distortion import (
-    FixedOpticalDistortion,
-)
-from slipstream_ssl_pipelines.transforms.params_as_labels import (
-    ParamsAsLabels,
-)
-from slipstream_ssl_pipelines.transforms.patch_shuffle import (
-    RandomPatchShuffle,
-)
+from slipstream_ssl_pipelines.transforms.optical_distortion import FixedOpticalDistortion
+from slipstream_ssl_pipelines.transforms.params_as_labels import ParamsAsLabels
+from slipstream_ssl_pipelines.transforms.patch_shuffle import RandomPatchShuffle
 from slipstream_ssl_pipelines.transforms.random_choice import (
     RandomChoice,
     ThreeAugment,
@@ -139,6 +129,7 @@ from slipstream_ssl_pipelines.transforms.solarize import (
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "BlockMasks",
     "CircularMask",
     "ColorJitter",
     "Compose",
