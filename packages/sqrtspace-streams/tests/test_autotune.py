@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,35 @@ def test_the_table_of_decisions(
     """Fits the cache: classic; fits memory: tiles unless slower by 10 %; else tiles."""
     plan = decide(rows, SMALL_CACHE, costs(row_bytes, seconds))
     assert (plan.mode, reason in plan.reason) == (mode, True), plan
+
+
+def test_tiles_that_are_faster_win_where_all_fits() -> None:
+    """Fresh memory costs time: data that fits the cache is evaluated by tiles if that is faster."""
+    slow_pages = replace(SMALL_CACHE, fresh_seconds_per_byte=1e-8)
+    plan = decide(1000, slow_pages, costs())
+    assert (plan.mode, plan.slowdown is not None and plan.slowdown < -0.1) == ("sqrt", True)
+    assert "faster" in plan.reason
+    assert decide(1000, slow_pages, costs(), mode="classic").mode == "classic"
+
+
+def test_tiles_too_short_for_threads_get_all_of_the_cache() -> None:
+    """Where one thread is enough, its tile is not made smaller for others."""
+    short = costs(row_bytes=50_000, seconds=1e-6)
+    many, one = (Machine(100 * MIB, 1000 * MIB, n) for n in (4, 1))
+    plans = [decide(10_000, machine, short) for machine in (many, one)]
+    assert plans[0].workers == 1
+    assert plans[0].tile == plans[1].tile == 32
+
+
+def test_a_plan_counts_what_was_measured() -> None:
+    """Memory that a larger tile took while it was measured stays with the process."""
+    planner = Planner(Settings())
+    small, large = (
+        planner.decide(costs(), 1000, SMALL_CACHE, keeps_result=True, probed=probed)
+        for probed in (0, 500)
+    )
+    assert small.sqrt_bytes is not None
+    assert large.sqrt_bytes == costs().live_bytes(500) + large.result_bytes > small.sqrt_bytes
 
 
 def test_pieces_come_from_tiles() -> None:

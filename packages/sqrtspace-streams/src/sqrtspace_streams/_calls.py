@@ -47,6 +47,9 @@ class StageCall:
         self.stage, self.arguments, self._backend = stage, arguments, backend
         self._block_rows, self._seed = block_rows, seed
         self._wants_rng = stage.wants_rng
+        self._converts = type(backend) is not NumpyBackend
+        self._takes_tiles = stage.vectorized and stage.batch_invariant
+        self._takes_them_alone = self._takes_tiles and stage.context == (0, 0)
 
     def rows(self, inputs: Sequence[Rows], lo: int, hi: int, limit: int) -> Array:
         """The output for windows ``[lo, hi)``, in C order.
@@ -64,11 +67,13 @@ class StageCall:
         StageError
             If the stage raises, or returns something else than one row per window.
         """
-        if not self.stage.vectorized:
-            return self._one_by_one(inputs, lo, hi, limit)
-        if self.stage.batch_invariant:
+        if self._takes_them_alone:
+            return np.ascontiguousarray(self._call([x.part(lo, hi) for x in inputs], lo, hi))
+        if self._takes_tiles:
             arrays = self._arrays(inputs, (lo, hi), (lo, hi), limit)
             return np.ascontiguousarray(self._call(arrays, lo, hi))
+        if not self.stage.vectorized:
+            return self._one_by_one(inputs, lo, hi, limit)
         return self._block_by_block(inputs, lo, hi, limit)
 
     def _block_by_block(self, inputs: Sequence[Rows], lo: int, hi: int, limit: int) -> Array:
@@ -125,7 +130,7 @@ class StageCall:
         if self._wants_rng:
             arguments = arguments | {"rng": window_rng(self._seed, self.stage.name, lo)}
         try:
-            given = map(self._backend.give, arrays)
+            given = map(self._backend.give, arrays) if self._converts else arrays
             output = self.stage.function(*given, **arguments)
         except (MemoryError, StageError):
             raise

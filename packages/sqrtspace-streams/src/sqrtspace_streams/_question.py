@@ -104,7 +104,12 @@ class Question:
                 self._memory.costs[self.digest] = costs
                 replay = sweep.replayed
                 self.plan = planner.decide(
-                    costs, count, machine(), keeps_result=keeps_result, replay=replay
+                    costs,
+                    count,
+                    machine(),
+                    keeps_result=keeps_result,
+                    replay=replay,
+                    probed=probe.largest,
                 )
                 self._memory.adopt(self.plan, self.compiled, self._digests)
         if t1 is None or t0 < t1:
@@ -125,7 +130,9 @@ class Question:
             if costs is None:
                 return planner.without_costs(count, "the stream is too short to measure", "sqrt")
             self._memory.costs[self.digest] = costs
-            plan = planner.decide(costs, count, machine(), keeps_result=keeps_result)
+            plan = planner.decide(
+                costs, count, machine(), keeps_result=keeps_result, probed=probe.largest
+            )
         return plan
 
     def _plan_at_once(

@@ -59,7 +59,7 @@ class Step:
     limit: int
     pattern: Pattern
     live: dict[str, Rows]
-    uses: Counter[str]
+    uses: dict[str, int]
     counts: Counts = field(default_factory=Counts)
 
     def rows(self, stage: Stage) -> Range:
@@ -142,7 +142,7 @@ class StepPlanner:
         if INPUT in needs.rows:
             first, last = needs.rows[INPUT]
             live[INPUT] = self._input(base + first, base + last)
-        return Step(base, emit, limit, pattern, live, pattern.uses.copy())
+        return Step(base, emit, limit, pattern, live, dict(pattern.uses))
 
     def _known_pattern(self, lo: int, emit: Range | None, hi: int, limit: int, t0: int) -> Pattern:
         """The pattern of a step without caches, which depends on distances alone."""

@@ -211,12 +211,19 @@ class Sweep:
         self._computed(stage, step, rows, count)
 
     def _compute(self, stage: Stage, step: Step) -> None:
+        name, live = stage.name, step.live
         lo, hi = step.rows(stage)
-        inputs = [step.live[name] for name in stage.inputs]
-        call = self._calls[stage.name]
-        array = self._measured(stage, step, partial(call.rows, inputs, lo, hi, step.limit))
-        if stage.name in self._untried:
-            self._untried.discard(stage.name)
+        inputs = [live[read] for read in stage.inputs]
+        call = self._calls[name]
+        if self.measures:
+            work = partial(call.rows, inputs, lo, hi, step.limit)
+            array = self._measured(stage, step, work)
+        else:
+            began = time.perf_counter()
+            array = call.rows(inputs, lo, hi, step.limit)
+            step.counts.seconds[name] += time.perf_counter() - began
+        if name in self._untried:
+            self._untried.discard(name)
             first = min(hi, lo + self.settings.block_rows)
             call.try_purity(inputs, lo, first, array[: first - lo])
         self._computed(stage, step, Rows(lo, array), hi - lo)
@@ -243,7 +250,7 @@ class Sweep:
         rows.array.setflags(write=False)
         if self._cache is not None and step.emit:
             self._cache.admit(stage, rows)
-        if uses[name] and (name != self.compiled.target or step.emit):
+        if uses.get(name) and (name != self.compiled.target or step.emit):
             step.live[name] = rows
         if stage.kernel and name not in step.pattern.demand.steps:
             return

@@ -45,6 +45,8 @@ class Probe:
         self._sweep, self._size = sweep, size
         self._memory = Counts()
         self._timings: list[Costs] = []
+        self.largest = 0
+        """Windows of the largest tile that was measured."""
 
     def run(self, t0: int) -> Iterator[tuple[int, Array]]:
         """Yield the rows of the probes, from window ``t0`` on."""
@@ -74,9 +76,11 @@ class Probe:
             if not was_tracing:
                 tracemalloc.stop()
         self._memory = self._sweep.counts.copy()
+        self.largest = self._sweep.settings.block_rows
 
     def _measure_time(self, t0: int, tile: int) -> Iterator[tuple[int, Array]]:
         before, stop = self._sweep.counts.copy(), t0 + self._size
+        self.largest = max(self.largest, tile)
         yield from self._sweep.run(t0, stop, tile)
         costs = self._costs(self._sweep.counts.since(before))
         if costs is not None and self._sweep.emitted == stop:

@@ -39,7 +39,8 @@ def audio(
     if len(x) < window:
         return np.empty((0, NUM_CLASSES), np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(x, window)[::hop]
-    band = stages.bandpass(stages.fft(windows), sr=sr, f_lo=f_lo, f_hi=f_hi, window=window)
+    spectrum = np.fft.rfft(windows * stages.hann(window)).astype(np.complex64, copy=False)
+    band = stages.bandpass(spectrum, sr=sr, f_lo=f_lo, f_hi=f_hi, window=window)
     return classifier()(stages.features(band))
 
 

@@ -1,4 +1,4 @@
-"""The command ``sqrtspace``: demonstrations, plans, profiles."""
+"""The command ``sqrtspace``: demonstrations, benches, plans, profiles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from sqrtspace_streams.metrics import ChildError
 
     options = _parser().parse_args(arguments)
-    commands = {"demo": _demo, "plan": _plan, "profile": _profile}
+    commands = {"demo": _demo, "bench": _bench, "plan": _plan, "profile": _profile}
     try:
         return commands[options.command](options)
     except (StreamsError, ChildError, OSError) as error:
@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         which = command.add_subparsers(dest="what", required=True)
         for name in demos.NAMES:
             _add_run_options(which.add_parser(name, help=_SIZES[name][2]), name)
+    bench = commands.add_parser("bench", help="run the bench matrix: a CSV file and a plot")
+    bench.add_argument("what", choices=["audio", "logs"])
+    bench.add_argument("--quick", action="store_true", help="one combination of options")
+    bench.add_argument("--limit-mb", type=int, help="memory of each process (default: by the RAM)")
+    bench.add_argument("--rounds", type=int, default=1)
+    bench.add_argument("--out", type=Path, help="folder (default: bench-audio or bench-logs)")
+    bench.add_argument("--seed", type=int, default=0, help="of the data")
     plan = commands.add_parser("plan", help="show how the audio demonstration would be evaluated")
     plan.add_argument("--print", action="store_true", help="as a table (the default)")
     plan.add_argument("--json", action="store_true", help="as JSON, in one line")
@@ -112,6 +119,33 @@ def _demo(options: argparse.Namespace) -> int:
     )
     Console().print(report.panel())
     return 0 if report.verdict.is_equal else _FAILED
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from sqrtspace_streams.bench import data_sets, matrix, summary
+
+    if options.rounds < 1 or (options.limit_mb is not None and options.limit_mb < 1):
+        raise ValueError("--rounds and --limit-mb: expected at least 1")
+    limit = data_sets.default_limit() if options.limit_mb is None else options.limit_mb * 1_000_000
+    folder = options.out or Path(f"bench-{options.what}")
+    cells = matrix.bench(
+        options.what,
+        folder,
+        matrix=matrix.Matrix.of(options.what, quick=options.quick),
+        limit=limit,
+        seed=options.seed,
+        rounds=options.rounds,
+    )
+    Console().print(summary.summary_table(cells))
+    try:
+        summary.plot(cells, folder / "results.png")
+    except ImportError as error:
+        _say(f"sqrtspace: no plot: {error}", 0)
+    if different := summary.differing(cells):
+        return _say(f"sqrtspace: other rows than in classic order: {different}", _FAILED)
+    return 0
 
 
 def _profile(options: argparse.Namespace) -> int:

@@ -121,15 +121,28 @@ def run_child(
         preexec_fn=before,
     )
     if run.returncode:
-        raise ChildError(
-            f"{module} {' '.join(arguments)} ended with status {run.returncode}:\n"
-            f"{run.stderr[-2000:]}"
-        )
+        raise ChildError(module, arguments, run.returncode, run.stderr)
     return run.stdout
 
 
 class ChildError(RuntimeError):
-    """A process that should have measured a run failed."""
+    """A process that should have measured a run failed.
+
+    Attributes
+    ----------
+    status : int
+        Negative where a signal ended it.
+    ran_out_of_memory : bool
+        Whether it was killed, as a control group does, or raised MemoryError.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], status: int, errors: str) -> None:
+        super().__init__(
+            f"{module} {' '.join(arguments)} ended with status {status}:\n{errors[-2000:]}"
+        )
+        self.status = status
+        refused = ("MemoryError", "Cannot allocate memory", "failed to map segment")
+        self.ran_out_of_memory = status == -9 or any(word in errors for word in refused)
 
 
 _Pair = tuple[int | None, int | None]

@@ -179,6 +179,7 @@ class Planner:
         *,
         keeps_result: bool,
         replay: int = 0,
+        probed: int = 0,
     ) -> Plan:
         """Weigh the two orders.
 
@@ -192,6 +193,8 @@ class Planner:
             Whether all rows end up in one array.
         replay : int
             Windows that kernels step over to get to the first one.
+        probed : int
+            Windows of the largest tile that was measured; freed memory stays with the process.
         """
         s = self.settings
         budget = int(CACHE_SHARE * machine.llc_bytes)
@@ -214,6 +217,7 @@ class Planner:
         result = costs.stages[-1].row_bytes * rows if keeps_result else 0
         classic = costs.live_bytes(rows) if num_windows is not None else None
         small = costs.live_bytes(min(tile, rows) if num_windows is not None else tile) * in_flight
+        small = max(small, costs.live_bytes(probed))
         used_slots = min(slots, -(-rows // s.checkpoint_every)) if num_windows else slots
         sqrt = small + result + used_slots * costs.entry_bytes
         tiles, fresh = -(-rows // tile), machine.fresh_seconds_per_byte
@@ -273,19 +277,25 @@ class Planner:
     def _tile_and_workers(self, costs: Costs, budget: int, processors: int) -> tuple[int, int]:
         """The smallest tile whose overhead is small, and the threads that it feeds."""
         s = self.settings
-        tile = self._aligned(s.tile or s.block_rows)
-        workers = s.max_workers
-        if "max_workers" not in s.explicit:
-            room = budget // 2 // max(costs.live_bytes(tile), 1) - 1  # one more is in flight
-            workers = max(min(workers, processors, room), 1)
+        smallest = self._aligned(s.tile or s.block_rows)
+        if "max_workers" in s.explicit:
+            return self._tile(costs, budget, smallest, s.max_workers), s.max_workers
+        room = budget // 2 // max(costs.live_bytes(smallest), 1) - 1  # one more is in flight
+        workers = max(min(s.max_workers, processors, room), 1)
+        tile = self._tile(costs, budget, smallest, workers)
+        if workers > 1 and tile * costs.seconds < _MIN_TILE_SECONDS:
+            return self._tile(costs, budget, smallest, 1), 1
+        return tile, workers
+
+    def _tile(self, costs: Costs, budget: int, tile: int, workers: int) -> int:
+        """The smallest tile whose overhead is small, if it is as small as caches are."""
         most = min(budget // 2, LARGEST_HOT_BYTES) // _in_flight(workers)
-        while not s.tile and 2 * tile <= _LARGEST_TILE and costs.live_bytes(2 * tile) <= most:
-            if costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds:
+        while not self.settings.tile and 2 * tile <= _LARGEST_TILE:
+            is_long = costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds
+            if is_long or costs.live_bytes(2 * tile) > most:
                 break
             tile *= 2
-        if "max_workers" not in s.explicit and tile * costs.seconds < _MIN_TILE_SECONDS:
-            workers = 1
-        return tile, workers
+        return tile
 
     def _slots(self, costs: Costs, num_windows: int | None, room: int) -> int:
         """How many checkpoints: about the root of the windows, if that fits."""

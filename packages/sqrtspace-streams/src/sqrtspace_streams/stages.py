@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.fft  # NumPy imports it late, which would count as memory of the first run
 
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._stage import Kernel
@@ -26,6 +27,7 @@ NUM_PEAKS = 3
 NUM_FEATURES = 2 * NUM_PEAKS + 2
 _HALF_LENGTH = 10  # of the resampling filter, in samples of the lower of the two rates
 _KAISER_BETA = 5.0
+_FFT_ROWS = 16  # that are transformed at once
 
 
 @functools.lru_cache(maxsize=8)
@@ -50,8 +52,13 @@ def fft(x: Array) -> Array:
         complex64 for float32 and smaller types, else complex128.
     """
     real = np.result_type(x.dtype, np.float32)
-    spectrum = np.fft.rfft(x * hann(x.shape[1], real.name))
-    return spectrum.astype(np.result_type(real, np.complex64), copy=False)
+    taper = hann(x.shape[1], real.name)
+    shape = (len(x), x.shape[1] // 2 + 1)
+    spectrum = np.empty(shape, np.result_type(real, np.complex64))
+    for start in range(0, len(x), _FFT_ROWS):  # NumPy makes copies in double precision
+        rows = slice(start, start + _FFT_ROWS)
+        spectrum[rows] = np.fft.rfft(x[rows] * taper)
+    return spectrum
 
 
 def band(window: int, sr: float, f_lo: float, f_hi: float) -> slice:

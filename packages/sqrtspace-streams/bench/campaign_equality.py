@@ -4,7 +4,7 @@ Each draw has its own graph, window, hop, signal, tile, checkpoint spacing, slot
 of threads and way of asking (whole, in random ranges, block by block, pushed and pulled in random
 pieces, from an iterator). Bytes have to be equal. A draw that fails prints its seed.
 
-    python benchmarks/campaign_equality.py --draws 10000
+    python bench/campaign_equality.py --draws 10000
 """
 
 from __future__ import annotations
