@@ -7,7 +7,11 @@ items (``--layout items``). Then, in turns:
   a copy is what bounds a build;
 - shuffled epochs of raw batches: ours from the cache, and litdata's ``StreamingDataLoader`` with no
   worker and with one for each processor, persistent; beside them, copying as many bytes in memory.
-  The first epoch of each is not counted.
+  The first epochs of each are not counted: ours asks for its files until it sees them in memory.
+
+What litdata takes for a sample depends on the layout: items are copied several times, rows once,
+which no loader that copies can undercut by much. So read the ratio with the layout, the size of the
+samples, and the copy beside it; on a busy machine read the CPU time.
 
 The peak memory is that of a process that builds the cache and nothing else, less what it takes when
 everything is imported.
@@ -37,6 +41,8 @@ from PIL import Image
 
 from slipstream_cache.processors import usable_processors
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader, prepare_cache
+
+_WARM_EPOCHS = 5
 
 _MEASURE_PEAK = """
 import sys
@@ -82,8 +88,13 @@ def write_data_set(photos: list[bytes], folder: Path, repeat: int, layout: str) 
     return number
 
 
+def as_lists(samples: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Collate a raw batch without a copy: images have different sizes."""
+    return {name: [sample[name] for sample in samples] for name in samples[0]}
+
+
 class Copies:
-    """Batches of copied bytes in random order, as many as a data set has: what memory allows."""
+    """Batches of copied bytes in random order, as many as a data set has, on one thread."""
 
     def __init__(self, num_bytes: int, num_samples: int, batch_size: int) -> None:
         self._size = num_bytes // num_samples
@@ -96,7 +107,8 @@ class Copies:
         for number, start in enumerate(range(0, len(order), batch_size)):
             ids = order[start : start + batch_size]
             buffer = self._buffers[number % len(self._buffers)]
-            np.take(self._source, ids, axis=0, out=buffer[: len(ids)])
+            for row, sample_id in enumerate(ids.tolist()):
+                buffer[row] = self._source[sample_id]
             yield {"label": ids}
 
 
@@ -129,18 +141,28 @@ def litdata_loader(folder: Path, batch_size: int, num_workers: int) -> Any:
         batch_size=batch_size,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        collate_fn=as_lists,
     )
 
 
-def in_turns(turns: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Run all turns so many times, the other way round every second time, after one warm-up."""
+def in_turns(
+    turns: dict[str, Callable[[], float]], rounds: int, num_warm: int = 1
+) -> dict[str, list[float]]:
+    """Run all turns so many times, the other way round every second time, after warming up."""
     results: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(rounds + 1):
+    for number in range(-num_warm, rounds):
         for name in sorted(turns, reverse=number % 2 == 1):
             value = turns[name]()
-            if number > 0:
+            if number >= 0:
                 results[name].append(round(value, 3))
     return results
+
+
+def spread(ones: list[float], others: list[float]) -> dict[str, float]:
+    """The rounds' ratios of one to the other: median, smallest, largest."""
+    ratios = sorted(one / other for one, other in zip(ones, others, strict=True))
+    named = {"median": statistics.median(ratios), "low": ratios[0], "high": ratios[-1]}
+    return {name: round(value, 3) for name, value in named.items()}
 
 
 def main() -> None:
@@ -194,33 +216,38 @@ def main() -> None:
         turns: dict[str, Callable[[], float]] = {
             name: partial(epoch, loader, num_samples, cpu[name]) for name, loader in loaders.items()
         }
-        rates = in_turns(turns, arguments.rounds)
+        rates = in_turns(turns, arguments.rounds, _WARM_EPOCHS)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    best_other = max(value for name, value in medians.items() if name.startswith("litdata"))
-    build_ratios = [cp / own for cp, own in zip(seconds["cp"], seconds["build"], strict=True)]
+    best_other = max(
+        (name for name in medians if name.startswith("litdata")), key=medians.__getitem__
+    )
+    counted = {name: values[_WARM_EPOCHS:] for name, values in cpu.items()}
     result = {
         "samples": num_samples,
-        "bytes": num_bytes,
+        "bytes_per_sample": num_bytes // num_samples,
         "layout": arguments.layout,
         "processors": workers,
-        "seconds": seconds,
+        "build_seconds": seconds,
         "median_megabytes_per_second": {
             name: round(num_bytes / statistics.median(times) / 1e6)
             for name, times in seconds.items()
         },
-        "build_rate_over_cp_rate": round(statistics.median(build_ratios), 3),
-        "build_rate_over_cp_rate_of_rounds": [round(ratio, 3) for ratio in build_ratios],
+        "build_rate_over_cp_rate": spread(seconds["cp"], seconds["build"]),
         "peak_megabytes_of_a_build": round(int(peak.stdout) / 1024),
         "samples_per_second": rates,
         "median_samples_per_second": {name: round(value) for name, value in medians.items()},
-        "slipstream_over_litdata": round(medians["slipstream"] / best_other, 2),
-        "slipstream_over_memcpy": round(medians["slipstream"] / medians["memcpy"], 2),
         "best_samples_per_second": {name: round(max(values)) for name, values in rates.items()},
+        "slipstream_over_best_litdata": spread(rates["slipstream"], rates[best_other]),
+        "slipstream_over_memcpy": spread(rates["slipstream"], rates["memcpy"]),
         "median_cpu_microseconds_per_sample": {
-            name: round(statistics.median(values[1:]), 1)
-            for name, values in cpu.items()
-            if "workers" not in name or "0 workers" in name  # those of other processes are unseen
+            name: round(statistics.median(values), 1)
+            for name, values in counted.items()
+            if f"{workers} workers" not in name  # those of other processes are unseen
         },
+        "cpu_of_litdata_over_slipstream": spread(
+            counted["litdata, 0 workers"], counted["slipstream"]
+        ),
+        "cpu_of_memcpy_over_slipstream": spread(counted["memcpy"], counted["slipstream"]),
     }
     json.dump(result, sys.stdout, indent=1)
     sys.stdout.write("\n")

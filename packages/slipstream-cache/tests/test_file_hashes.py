@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from slipstream_cache import SourceReadError, file_hashes
 from slipstream_cache.file_hashes import hash_of_file
@@ -46,7 +46,7 @@ def _age(path: Path, seconds: int = 3600) -> None:
 def test_a_file_is_read_once(tmp_path: Path, file: Path, reads: list[Path]) -> None:
     """The second time the hash is remembered, for every name of the file."""
     root = tmp_path / "caches"
-    expected = hashlib.sha256(DATA).hexdigest()
+    expected = xxhash.xxh3_128(DATA).hexdigest()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: hash_of_file(file, cache_root=root), range(8)))
     assert found == [expected] * 8
@@ -65,7 +65,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path, file: Path, reads: list[Pa
     replacement.write_bytes(DATA[::-1])
     os.utime(replacement, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
     replacement.replace(file)
-    assert hash_of_file(file, cache_root=root) == hashlib.sha256(DATA[::-1]).hexdigest()
+    assert hash_of_file(file, cache_root=root) == xxhash.xxh3_128(DATA[::-1]).hexdigest()
     assert len(reads) == 3
 
 
@@ -85,14 +85,14 @@ def test_a_file_that_changes_while_it_is_read_is_told(
 
     def touch(path: Path) -> str:
         path.write_bytes(b"new")
-        return "0" * 64
+        return "0" * 32
 
     monkeypatch.setattr(file_hashes, "_hash", touch)
     with pytest.raises(SourceReadError, match=r"data\.tar was changed"):
         hash_of_file(file, cache_root=tmp_path / "caches")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"sha256": 1}', "\xff"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"xxh3_128": 1}', "\xff"])
 def test_a_damaged_memo_is_ignored(tmp_path: Path, file: Path, text: str) -> None:
     """What cannot be understood is computed anew and written again."""
     root = tmp_path / "caches"
@@ -106,7 +106,7 @@ def test_a_damaged_memo_is_ignored(tmp_path: Path, file: Path, text: str) -> Non
 def test_a_place_that_cannot_be_written_is_fine(tmp_path: Path, file: Path) -> None:
     """Then the hash is computed each time."""
     (tmp_path / "caches").write_text("a file where the folder should be")
-    expected = hashlib.sha256(DATA).hexdigest()
+    expected = xxhash.xxh3_128(DATA).hexdigest()
     assert hash_of_file(file, cache_root=tmp_path / "caches") == expected
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipstream_cache._kernels.gather import (
+    _STREAMED_BYTES,
     copy_payloads,
     gather_rows,
     locate_images,
@@ -135,4 +136,22 @@ def test_copy_payloads(sizes: list[int], data: st.DataObject) -> None:
     expected = np.zeros_like(out)
     for k in range(begin, end):
         expected[offsets[k] : offsets[k] + sizes[k]] = k + 1
+    assert (out == expected).all()
+
+
+def test_large_batches_are_copied_past_the_caches() -> None:
+    """Payloads of any size, from and to any address, and nothing beside them."""
+    rng = np.random.default_rng(0)
+    source = rng.integers(0, 256, 6 << 20, np.uint8)
+    sizes = np.concatenate([np.arange(200), rng.integers(0, 200_000, 80)])
+    starts = rng.integers(0, source.size - 200_000, sizes.size)
+    gaps = rng.integers(1, 70, sizes.size)
+    offsets = np.cumsum(gaps) + np.cumsum(sizes) - sizes
+    expected = np.zeros(offsets[-1] + sizes[-1] + 64, np.uint8)
+    for offset, start, size in zip(offsets, starts, sizes, strict=True):
+        expected[offset : offset + size] = source[start : start + size]
+    out = np.zeros_like(expected)
+    addresses = source.ctypes.data + starts
+    assert sizes.sum() > _STREAMED_BYTES
+    assert copy_payloads(addresses, sizes, out.ctypes.data, offsets, 0, sizes.size) == 0
     assert (out == expected).all()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 from slipstream_loader.sources import HuggingFaceSource, TableSource, open_source
 from slipstream_loader.sources import parquet as parquet_module
+from slipstream_loader.sources.arrow_rows import Rows
 
 
 def jpeg(seed: int) -> bytes:
@@ -187,6 +190,82 @@ def test_plain_parquet_columns(tmp_path: Path) -> None:
     }
     assert source[2] == {"jpg": jpeg(2), "cls": 3, "word": "x"}
     assert source.describe(2) == f"{path} row 2"
+
+
+COLUMNS = {
+    "large": pa.array([b"", b"ab", None, b"c"], pa.large_binary()),
+    "text": pa.array(["é", None, "", "x"], pa.large_string()),
+    "flags": pa.array([True, False, True, True]),
+    "pairs": pa.array([[1, 2], [3, 4], [5, 6], [7, 8]], pa.list_(pa.int16(), 2)),
+    "holes": pa.array([[1, 2], None, [5, 6], [7, 8]], pa.list_(pa.int16(), 2)),
+    "half": pa.array(np.arange(4, dtype=np.float16)),
+    "nested": pa.array(
+        [{"n": 1, "t": "a", "p": [1, 2]}, None, {"n": None, "t": None, "p": None}, {"n": 2}],
+        pa.struct([("n", pa.int8()), ("t", pa.string()), ("p", pa.list_(pa.int8(), 2))]),
+    ),
+    "words": pa.array(["x", "y", None, "x"]).dictionary_encode(),
+    "chunks": pa.chunked_array([["a"], ["b", "c"], ["d"]]),
+    "lists": pa.array([[b"a"], [], None, [b"b", b"c"]]),
+}
+
+
+@pytest.mark.parametrize("begin", [0, 1, 3])
+def test_values_of_columns_are_those_of_pyarrow(begin: int) -> None:
+    """Every kind of column, with missing values, cut out of its table: as ``to_pylist`` has it."""
+    part = pa.table(COLUMNS).slice(begin)
+    rows = Rows(part)
+    found = [
+        {k: v.tolist() if hasattr(v, "tolist") else v for k, v in rows[i].items()}
+        for i in range(len(rows))
+    ]
+    assert found == part.to_pylist()
+
+
+def numbers(*values: int) -> bytes:
+    return np.array(values, np.int32).tobytes()
+
+
+WORDS = pa.array(["x", "y", "z"]).take(pa.array([0, 1, 2, 2, 1, 0])).dictionary_encode()
+
+
+@pytest.mark.parametrize(
+    ("array", "sound", "damaged"),
+    [
+        (pa.array([b"abc", b"def"]), numbers(0, 3, 6), numbers(0, 3, 1 << 30)),
+        (pa.array([b"abc", b"def"]), numbers(0, 3, 6), numbers(0, -3, 6)),
+        (pa.array(["some text"]), b"some text", b"some\xfftext"),
+        (WORDS, numbers(0, 1, 2, 2, 1, 0), numbers(0, 1, 99, 2, 1, 0)),
+    ],
+    ids=["behind", "before", "text", "index"],
+)
+def test_damaged_arrow_files_are_errors(
+    array: pa.Array, sound: bytes, damaged: bytes, tmp_path: Path
+) -> None:
+    """Offsets beside the data, an index behind its dictionary, text that is none: never read."""
+    path = tmp_path / "a.arrow"
+    with pa.ipc.new_file(path, pa.schema([("x", array.type)])) as writer:
+        writer.write_batch(pa.record_batch([array], ["x"]))
+    data = path.read_bytes()
+    assert data.count(sound) == 1
+    TableSource(path)
+    path.write_bytes(data.replace(sound, damaged))
+    with pytest.raises(SourceError, match=r"a\.arrow cannot be read"):
+        TableSource(path)
+
+
+def test_pandas_is_not_needed(tmp_path: Path) -> None:
+    """It would take seconds, and pyarrow imports it for some conversions."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(
+        table(jpg=[jpeg(0)], n=[1], flag=[True], v=pa.array([[1, 2]], pa.list_(pa.int8(), 2))), path
+    )
+    code = (
+        "import sys; from slipstream_loader.sources.parquet import TableSource;"
+        "print(len(TableSource(sys.argv[1])[0]), 'pandas' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["4", "False"]
 
 
 def test_missing_and_mixed_values_are_named(tmp_path: Path) -> None:

@@ -14,10 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_cache._jit import kernel
-from slipstream_cache._kernels.memory import copy_bytes, load_u8, load_u32, load_u64
+from slipstream_cache._kernels.memory import (
+    STREAM_BLOCK_BYTES,
+    copy_bytes,
+    finish_streams,
+    load_u8,
+    load_u32,
+    load_u64,
+    stream_block,
+)
 
 _Int64 = NDArray[np.int64]
 _ROW_BYTES = 32  # IMAGE_SAMPLE_DTYPE
+_STREAMED_BYTES = 4 << 20
 
 
 @kernel
@@ -110,7 +119,29 @@ def locate_images(
 def copy_payloads(
     addresses: _Int64, sizes: _Int64, out: int, offsets: _Int64, begin: int, end: int
 ) -> int:
-    """Copy payloads [begin, end) to the address ``out`` + ``offsets``; returns 0."""
+    """Copy payloads [begin, end) to the address ``out`` + ``offsets``; returns 0.
+
+    What is too much for the caches of a processor is written past them: otherwise each of its lines
+    would be read before it is written.
+    """
+    total = 0
     for i in range(begin, end):
-        copy_bytes(out + offsets[i], addresses[i], sizes[i])
+        total += sizes[i]
+    for i in range(begin, end):
+        if total < _STREAMED_BYTES:
+            copy_bytes(out + offsets[i], addresses[i], sizes[i])
+        else:
+            stream_bytes(out + offsets[i], addresses[i], sizes[i])
+    finish_streams()
     return 0
+
+
+@kernel
+def stream_bytes(destination: int, source: int, num_bytes: int) -> None:
+    """Copy bytes past the caches, but for those around whole blocks."""
+    head = min(-destination % STREAM_BLOCK_BYTES, num_bytes)
+    copy_bytes(destination, source, head)
+    blocks = head + (num_bytes - head) // STREAM_BLOCK_BYTES * STREAM_BLOCK_BYTES
+    for at in range(head, blocks, STREAM_BLOCK_BYTES):
+        stream_block(destination + at, source + at)
+    copy_bytes(destination + blocks, source + blocks, num_bytes - blocks)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from slipstream_cache import FieldSpec
-from slipstream_loader.errors import SourceError
+from slipstream_loader.errors import SampleReadError, SourceError
+from slipstream_loader.sources.arrow_values import column_values
 from slipstream_loader.sources.sample_form import SampleForm
 
 if TYPE_CHECKING:
@@ -68,75 +67,59 @@ class ArrowForm:
     def __init__(self, schema: pa.Schema, first: pa.Table, where: str) -> None:
         self._schema, self._where = schema, where
         self._form = SampleForm()
-        (row,) = rows_of(first.slice(0, 1))
+        row = Rows(first.slice(0, 1))[0]
         self.fields: Mapping[str, FieldSpec] = self._form.field_types(row, f"{where}[0]") | {
             name: FieldSpec("ragged", content="str") for name in _text_columns(schema)
         }
         """The fields of every sample."""
 
-    def samples(self, table: pa.Table, first: int) -> list[dict[str, Any]]:
-        """The rows of a table as samples, the first one being that of some number."""
+    def samples(self, table: pa.Table, first: int) -> Sequence[dict[str, Any]]:
+        """The rows of a table as samples, the first one being that of some number.
+
+        Raises
+        ------
+        SourceError
+            The table has other columns than the first one.
+        ValueError
+            It is damaged.
+        """
         if table.schema.names != self._schema.names or table.schema.types != self._schema.types:
             raise SourceError(
                 f"{self._where}: rows {first}... have the columns {_described(table.schema)}, "
                 f"expected {_described(self._schema)}"
             )
-        return [
-            self._form.apply(row, f"{self._where}[{first + number}]")
-            for number, row in enumerate(rows_of(table))
-        ]
+        return _Samples(self._form, Rows(table), self._where, first)
 
 
-def rows_of(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table, with NumPy values where Arrow has numbers."""
-    columns = {name: _values(table.column(name)) for name in table.schema.names}
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))
+class Rows(Sequence[dict[str, Any]]):
+    """The rows of a table, made when they are asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._columns = [(name, column_values(table.column(name))) for name in table.schema.names]
+        self._length: int = table.num_rows
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, row: Any) -> Any:
+        return {name: values[row] for name, values in self._columns}
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    import pyarrow as pa
+class _Samples(Sequence[dict[str, Any]]):
+    """Rows as samples; an image without bytes is an error when its row is asked for."""
 
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _extension_values(column)
-    if pa.types.is_dictionary(kind):
-        return _values(pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks]))
-    dtype = _dtype_of(kind)
-    if dtype is not None and not column.null_count:
-        return list(column.to_numpy().astype(dtype, copy=False))
-    if pa.types.is_fixed_size_list(kind) and not column.null_count:
-        inner = _dtype_of(kind.value_type)
-        flat = column.combine_chunks().flatten() if column.num_chunks else None
-        if inner is not None and flat is not None and not flat.null_count:
-            numbers = flat.to_numpy(zero_copy_only=False).astype(inner, copy=False)
-            return list(numbers.reshape(len(column), kind.list_size))
-    found: list[Any] = column.to_pylist()
-    return found
+    def __init__(self, form: SampleForm, rows: Rows, where: str, first: int) -> None:
+        self._form, self._rows, self._where, self._first = form, rows, where, first
 
+    def __len__(self) -> int:
+        return len(self._rows)
 
-def _extension_values(column: pa.ChunkedArray) -> list[Any]:
-    """Fixed-size arrays of Hugging Face (``Array2D``...): nested lists of one shape."""
-    kind = column.type
-    shape = getattr(kind, "shape", None)
-    storage = [chunk.storage for chunk in column.chunks]
-    if shape is None:
-        import pyarrow as pa
-
-        return _values(pa.chunked_array(storage, kind.storage_type))
-    dtype = np.dtype(kind.value_type)
-    return [np.array(value, dtype) for chunk in storage for value in chunk.to_pylist()]
-
-
-def _dtype_of(kind: pa.DataType) -> np.dtype[Any] | None:
-    import pyarrow as pa
-
-    if pa.types.is_boolean(kind):
-        return np.dtype(bool)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        found: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
-        return found
-    return None
+    def __getitem__(self, row: Any) -> Any:
+        where = f"{self._where}[{self._first + row}]"
+        try:
+            return self._form.apply(self._rows[row], where)
+        except UnicodeDecodeError as error:
+            raise SampleReadError(f"{where} has text that is not UTF-8: {error}") from error
 
 
 def _text_columns(schema: pa.Schema) -> list[str]:

@@ -8,6 +8,7 @@ were read last; a step back opens the stream again.
 
 from __future__ import annotations
 
+import bisect
 import threading
 import time
 from collections import OrderedDict
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 T = TypeVar("T")
 
 _KEPT_BYTES: Final = 256 << 20
+_SERVED_BYTES: Final = 32 << 20
+"""Kept at most where the oldest block was asked for all its samples: it is not needed again by
+those who go forward, and memory that is used again is faster than new memory."""
 _MAX_OPEN: Final = 8
 _FAILURE_S: Final = 30.0
 
@@ -57,6 +61,7 @@ class BlockReader(Generic[T]):
         self._firsts, self._streams, self._open_stream = firsts, streams, open_stream
         self._ends = np.append(streams[1:], firsts.size - 1)
         self._kept: OrderedDict[int, Block[T]] = OrderedDict()
+        self._num_unserved: dict[int, int] = {}
         self._kept_bytes = 0
         self._lock = threading.Lock()
         self._stream_locks = [threading.Lock() for _ in range(4 * _MAX_OPEN)]
@@ -71,10 +76,9 @@ class BlockReader(Generic[T]):
         OSError
             As the stream does. For half a minute, blocks behind one that failed fail at once.
         """
-        number = int(np.searchsorted(self._firsts, index, side="right")) - 1
-        block = self._find(number)
-        if block is None:
-            block = self._read(number)
+        number = bisect.bisect_right(self._firsts, index) - 1
+        block = self._find(number) or self._read(number)
+        self._serve(number)
         return block.samples[index - int(self._firsts[number])]
 
     def _find(self, number: int) -> Block[T] | None:
@@ -84,8 +88,16 @@ class BlockReader(Generic[T]):
                 self._kept.move_to_end(number)
             return block
 
+    def _serve(self, number: int) -> None:
+        """Count a sample that is asked for; a block without others is the first to be dropped."""
+        with self._lock:
+            if number in self._kept:
+                self._num_unserved[number] -= 1
+                if self._num_unserved[number] == 0:
+                    self._kept.move_to_end(number, last=False)
+
     def _read(self, number: int) -> Block[T]:
-        stream = int(np.searchsorted(self._streams, number, side="right")) - 1
+        stream = bisect.bisect_right(self._streams, number) - 1
         with self._stream_locks[stream % len(self._stream_locks)]:
             block = self._find(number)  # another thread may have passed it
             if block is not None:
@@ -120,9 +132,16 @@ class BlockReader(Generic[T]):
             if block.number in self._kept:
                 return
             self._kept[block.number] = block
+            self._num_unserved[block.number] = len(block.samples)
             self._kept_bytes += block.num_bytes
-            while self._kept_bytes > _KEPT_BYTES and len(self._kept) > 1:
-                self._kept_bytes -= self._kept.popitem(last=False)[1].num_bytes
+            while len(self._kept) > 1 and self._is_full():
+                number, oldest = self._kept.popitem(last=False)
+                self._kept_bytes -= oldest.num_bytes
+                del self._num_unserved[number]
+
+    def _is_full(self) -> bool:
+        is_served = self._num_unserved[next(iter(self._kept))] <= 0
+        return self._kept_bytes > (_SERVED_BYTES if is_served else _KEPT_BYTES)
 
     def _raise_known_failure(self, stream: int, number: int) -> None:
         with self._lock:

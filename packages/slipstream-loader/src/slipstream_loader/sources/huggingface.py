@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from slipstream_cache import FieldSpec
+from slipstream_cache.file_hashes import content_hash
 from slipstream_loader.errors import (
     EmptyDatasetError,
     RemoteError,
@@ -28,7 +29,7 @@ _URL: Final = re.compile(
 )
 _CONVERTED: Final = "refs/convert/parquet"
 """The branch on which the Hub keeps a parquet form of other data sets."""
-_RECIPE: Final = "hugging face data set 1"
+_RECIPE: Final = "hugging face data set 2"
 _BLOCK_ROWS: Final = 64
 _READ_AHEAD_BYTES: Final = 8 << 20
 
@@ -165,13 +166,15 @@ class HuggingFaceSource:
     @cached_property
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(f"{_RECIPE}\0{len(self)}\0".encode())
-        if self._name is not None:
-            digest.update(self._name.encode())
-        else:
-            digest.update(str(self._table(0, 1).schema.remove_metadata()).encode())
-            for begin in range(0, len(self), _BLOCK_ROWS):
-                for batch in self._table(begin, begin + _BLOCK_ROWS).combine_chunks().to_batches():
-                    digest.update(memoryview(batch.serialize()))
+        digest.update((self._name or self._hash_of_values()).encode())
+        return digest.hexdigest()
+
+    def _hash_of_values(self) -> str:
+        digest = content_hash()
+        digest.update(str(self._table(0, 1).schema.remove_metadata()).encode())
+        for begin in range(0, len(self), _BLOCK_ROWS):
+            for batch in self._table(begin, begin + _BLOCK_ROWS).combine_chunks().to_batches():
+                digest.update(memoryview(batch.serialize()))
         return digest.hexdigest()
 
     def _table(self, begin: int, end: int) -> Any:

@@ -37,6 +37,10 @@ _BLOCK_BYTES: Final = 16 << 20
 """Row groups that are larger are read in steps of ``_BLOCK_ROWS`` rows."""
 
 
+_BUFFER_BYTES: Final = {False: 1 << 16, True: 1 << 20}
+"""Of one read of a column, by whether it takes a request."""
+
+
 class TableFiles(Protocol):
     """The files of a table, and what names their content; it can be pickled."""
 
@@ -196,7 +200,7 @@ class TableSource:
             if is_arrow:
                 self._open_files[name] = arrow = _ArrowFile(self._files.open(name))
                 return arrow
-            table = _ParquetFile(self._files.open(name), known)
+            table = _ParquetFile(self._files.open(name), known, is_remote=self._files.is_remote)
         except LoaderError:
             raise
         except (OSError, ValueError) as error:
@@ -265,11 +269,11 @@ class _Layout:
 class _ParquetFile:
     """A parquet file: blocks are read straight from their row group."""
 
-    def __init__(self, file: Any, metadata: Any = None) -> None:
+    def __init__(self, file: Any, metadata: Any, *, is_remote: bool) -> None:
         import pyarrow.parquet as pq
 
         self._file: pq.ParquetFile = pq.ParquetFile(
-            file, metadata=metadata, buffer_size=1 << 20, pre_buffer=False
+            file, metadata=metadata, buffer_size=_BUFFER_BYTES[is_remote], pre_buffer=False
         )
         self.schema: pa.Schema = self._file.schema_arrow
         self.metadata = self._file.metadata
@@ -329,4 +333,6 @@ class _ArrowFile:
 
         batch = self._batches[group]
         for begin in range(step * _BLOCK_ROWS, len(batch), _BLOCK_ROWS):
-            yield pa.Table.from_batches([batch.slice(begin, _BLOCK_ROWS)])
+            rows = batch.slice(begin, _BLOCK_ROWS)
+            rows.validate(full=True)  # nobody has looked at what the map holds
+            yield pa.Table.from_batches([rows])

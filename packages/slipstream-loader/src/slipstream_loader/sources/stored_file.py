@@ -132,8 +132,8 @@ class LocalFile:
         return data
 
     def identity(self) -> str:
-        """See ``StoredFile``: the SHA-256, remembered under the caches' root."""
-        return f"sha256 {hash_of_file(self._path, cache_root=self._cache_root)}"
+        """See ``StoredFile``: the hash, remembered under the caches' root."""
+        return f"xxh3 {hash_of_file(self._path, cache_root=self._cache_root)}"
 
     def _opened(self) -> int:
         with self._lock:

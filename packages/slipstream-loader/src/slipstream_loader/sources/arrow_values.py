@@ -1,0 +1,162 @@
+"""Columns of Arrow tables, read value by value.
+
+Bytes and text are copied when a row is asked for, and not before, so that a block of rows costs no
+more memory than Arrow's own. Arrow's buffers are read directly: pyarrow's conversion to NumPy
+imports pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ColumnValues: TypeAlias = Sequence[Any] | NDArray[Any]
+"""Values of a column, by their row."""
+
+
+def column_values(column: pa.ChunkedArray) -> ColumnValues:
+    """Values of a column of a table: NumPy ones where Arrow has numbers, None where it has none.
+
+    Raises
+    ------
+    ValueError
+        Its buffers are damaged.
+    """
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return _array_values(array)
+
+
+def _array_values(array: pa.Array) -> ColumnValues:
+    import pyarrow as pa
+
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _extension_values(array)
+    if pa.types.is_dictionary(kind):
+        return _array_values(array.dictionary_decode())
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return _Payloads(array, bytes)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _Payloads(array, _text)
+    if pa.types.is_struct(kind):
+        return _Structs(array)
+    if not array.null_count:
+        if dtype_of(kind) is not None:
+            return _numbers(array)
+        if pa.types.is_fixed_size_list(kind) and dtype_of(kind.value_type) is not None:
+            flat = array.flatten()
+            if not flat.null_count:
+                return _numbers(flat).reshape(len(array), kind.list_size)
+    found: list[Any] = array.to_pylist()
+    return found
+
+
+def dtype_of(kind: pa.DataType) -> np.dtype[Any] | None:
+    """The NumPy dtype of numbers of an Arrow type; None if it has no numbers."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(kind):
+        return np.dtype(bool)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        found: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
+        return found
+    return None
+
+
+def _numbers(array: pa.Array) -> NDArray[Any]:
+    """Numbers without nulls, as a view of Arrow's memory (flags: a copy)."""
+    dtype = dtype_of(array.type)
+    if dtype == np.dtype(bool):
+        return _flags(array.buffers()[1], array.offset, len(array))
+    return _view(array.buffers()[1], dtype, array.offset, len(array))
+
+
+def _flags(bits: pa.Buffer, offset: int, length: int) -> NDArray[np.bool_]:
+    packed = _view(bits, np.dtype(np.uint8), 0, -(-(offset + length) // 8))
+    found: NDArray[np.uint8] = np.unpackbits(packed, bitorder="little")[offset : offset + length]
+    return found.view(np.bool_)
+
+
+def _view(
+    buffer: pa.Buffer | None, dtype: np.dtype[Any] | None, offset: int, length: int
+) -> NDArray[Any]:
+    if buffer is None:
+        raise ValueError("a column without its data")
+    itemsize = np.dtype(dtype).itemsize
+    return np.frombuffer(buffer, dtype, count=length, offset=offset * itemsize)
+
+
+def _is_valid(array: pa.Array) -> NDArray[np.bool_] | None:
+    """Which values there are; None: all."""
+    if not array.null_count:
+        return None
+    return _flags(array.buffers()[0], array.offset, len(array))
+
+
+class _Payloads(Sequence[Any]):
+    """Bytes or text: each value is copied when it is asked for."""
+
+    def __init__(self, array: pa.Array, convert: Callable[[memoryview], Any]) -> None:
+        import pyarrow as pa
+
+        is_large = pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type)
+        _, offsets, data = array.buffers()
+        self._offsets = _view(
+            offsets, np.dtype("<i8" if is_large else "<i4"), array.offset, len(array) + 1
+        ).tolist()
+        self._data = memoryview(b"" if data is None else data)
+        self._convert = convert
+        self._is_valid = _is_valid(array)
+        ascending = all(a <= b for a, b in zip(self._offsets, self._offsets[1:], strict=False))
+        if not ascending or not 0 <= self._offsets[0] <= self._offsets[-1] <= len(self._data):
+            raise ValueError(f"the offsets of {array.type} values are damaged")
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, row: Any) -> Any:
+        if self._is_valid is not None and not self._is_valid[row]:
+            return None
+        return self._convert(self._data[self._offsets[row] : self._offsets[row + 1]])
+
+
+def _text(data: memoryview) -> str:
+    return str(data, "utf-8")
+
+
+class _Structs(Sequence[Any]):
+    """Dicts of the values of their fields."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self._length = len(array)
+        self._is_valid = _is_valid(array)
+        names = [array.type.field(k).name for k in range(array.type.num_fields)]
+        self._fields = [(name, _array_values(array.field(k))) for k, name in enumerate(names)]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, row: Any) -> Any:
+        if self._is_valid is not None and not self._is_valid[row]:
+            return None
+        return {name: _plain(values[row]) for name, values in self._fields}
+
+
+def _plain(value: Any) -> Any:
+    """A value inside of a struct, which may be stored as JSON, with Python's own numbers."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def _extension_values(array: pa.Array) -> ColumnValues:
+    """Fixed-size arrays of Hugging Face (``Array2D``...): nested lists of one shape."""
+    kind = array.type
+    if getattr(kind, "shape", None) is None:
+        return _array_values(array.storage)
+    dtype = np.dtype(kind.value_type)
+    return [np.array(value, dtype) for value in array.storage.to_pylist()]
