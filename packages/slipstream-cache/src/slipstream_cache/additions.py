@@ -44,7 +44,18 @@ def content_key(document: Mapping[str, Any]) -> str:
 
 
 def read_document(path: Path, format_name: str, version: int) -> dict[str, Any] | None:
-    """Read the manifest of an addition; None if there is none.
+    """Read the manifest of an addition; None if there is none. Raises as ``parse_document``."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path} is not UTF-8: {error}") from error
+    return parse_document(text, path, format_name, version)
+
+
+def parse_document(text: str, path: Path | str, format_name: str, version: int) -> dict[str, Any]:
+    """Parse the manifest of an addition; ``path`` is for messages.
 
     Raises
     ------
@@ -53,12 +64,7 @@ def read_document(path: Path, format_name: str, version: int) -> dict[str, Any] 
     UnsupportedVersionError
         It has another version.
     """
-    try:
-        document = parse_json_object(path.read_text(encoding="utf-8"), path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path} is not UTF-8: {error}") from error
+    document = parse_json_object(text, path)
     if document.get("format") != format_name:
         raise ManifestError(
             f"{path}: expected format {format_name!r}, found {document.get('format')!r}"

@@ -281,17 +281,31 @@ def read_derived(
     if reason:
         _logger.warning("%s is out of date and ignored: %s", directory, reason)
         raise DerivedNotFoundError(f"the derived field {field}.{name} is out of date: {reason}")
+    found, parts = parse_derived(document, cache.manifest, field, name, path)
+    return found, directory / str(document["directory"]), parts
+
+
+def parse_derived(
+    document: Mapping[str, Any], manifest: Manifest, field: str, name: str, path: Path | str
+) -> tuple[Recipe, tuple[PartInfo, ...]]:
+    """Return the recipe and the parts in a derived field's manifest; ``path`` is for messages.
+
+    Raises
+    ------
+    ManifestError
+        It contradicts itself or the cache's manifest.
+    """
     try:
         found, parts = _from_json(document, name)
         samples = [(part.first_sample, part.num_samples) for part in parts]
-        if samples != [(part.first_sample, part.num_samples) for part in cache.manifest.parts]:
+        if samples != [(part.first_sample, part.num_samples) for part in manifest.parts]:
             raise ValueError("its parts do not have the samples of the cache's parts")
-        expected = derived_document(cache.manifest, field, name, found, parts)
+        expected = derived_document(manifest, field, name, found, parts)
         if document["directory"] != expected["directory"]:
             raise ValueError(f"unexpected directory {document['directory']!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(f"{path} is not a derived field's manifest: {error!r}") from error
-    return found, directory / str(document["directory"]), parts
+    return found, parts
 
 
 def _from_json(document: Mapping[str, Any], name: str) -> tuple[Recipe, tuple[PartInfo, ...]]:

@@ -159,7 +159,7 @@ def read_manifest(cache_dir: Path) -> Manifest:
     return parse_manifest(text, path)
 
 
-def parse_manifest(text: str, path: Path) -> Manifest:
+def parse_manifest(text: str, path: Path | str) -> Manifest:
     """Check the text of a manifest; ``path`` is for messages."""
     document = parse_json_object(text, path)
     if document.get("format") != FORMAT_NAME:
@@ -184,7 +184,7 @@ def parse_manifest(text: str, path: Path) -> Manifest:
     return manifest
 
 
-def parse_json_object(text: str, path: Path) -> dict[str, Any]:
+def parse_json_object(text: str, path: Path | str) -> dict[str, Any]:
     """Parse JSON text that must be an object; ``path`` is for messages.
 
     Raises

@@ -91,7 +91,7 @@ def claim_directory(
     path = cache_dir / JOURNAL_NAME
     identity = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **identity}
     if not path.exists():
-        foreign = [entry for entry in os.listdir(cache_dir) if not _LEFTOVER.fullmatch(entry)]
+        foreign = foreign_entries(cache_dir)
         if foreign and not path.exists() and not (cache_dir / MANIFEST_NAME).exists():
             raise CacheExistsError(
                 f"{cache_dir} holds other files ({', '.join(sorted(foreign)[:3])}...) and no "
@@ -107,6 +107,11 @@ def claim_directory(
             "differ); nothing was changed: choose another directory, or delete this one"
         )
     return found
+
+
+def foreign_entries(cache_dir: Path) -> list[str]:
+    """Names in a directory without a journal that no builder of caches has left there."""
+    return [entry for entry in os.listdir(cache_dir) if not _LEFTOVER.fullmatch(entry)]
 
 
 def publish_file(path: Path, text: str) -> None:

@@ -51,7 +51,7 @@ def write_stats(
         It cannot be written.
     """
     opened = cache if isinstance(cache, SampleCache) else SampleCache.open(cache)
-    path = _path(opened, name)
+    path = stats_path(opened, name)
     names = sorted(set(fields))
     opened.load_batch([], names)
     document = {
@@ -88,7 +88,7 @@ def read_stats(cache: SampleCache, name: str) -> dict[str, Any] | None:
     ManifestError, UnsupportedVersionError
         The file is damaged, or of another version.
     """
-    path = _path(cache, name)
+    path = stats_path(cache, name)
     document = read_document(path, STATS_FORMAT, STATS_VERSION)
     if document is None:
         return None
@@ -105,7 +105,8 @@ def read_stats(cache: SampleCache, name: str) -> dict[str, Any] | None:
     return payload
 
 
-def _path(cache: SampleCache, name: str) -> Path:
+def stats_path(cache: SampleCache, name: str) -> Path:
+    """Return the file of statistics, after a check of their name."""
     if not _NAME.fullmatch(name):
         raise FieldNameError(
             f"{name!r} cannot name statistics: expected lower-case letters, digits, '_', '-', '.'"

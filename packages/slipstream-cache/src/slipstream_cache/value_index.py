@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -177,6 +177,20 @@ def read_index(
     if document.get("parent") != parent_hashes(cache.manifest, [field]):
         _logger.warning("%s was made from another state of the cache: ignored", directory)
         raise IndexNotFoundError(f"the value index of field {field!r} is out of date; {advice}")
+    described = parse_index(document, path, advice)
+    return directory / str(document["directory"]), described
+
+
+def parse_index(
+    document: Mapping[str, Any], path: Path | str, advice: str = ""
+) -> dict[str, tuple[FileInfo, np.dtype[Any], int]]:
+    """Return array name -> (file, dtype, count) in an index's manifest.
+
+    Raises
+    ------
+    ManifestError
+        It is not an index's; the message names ``path`` and ends with ``advice``.
+    """
     try:
         arrays = document["arrays"]
         described = {name: _array_from_json(arrays[name]) for name in _ARRAYS}
@@ -184,7 +198,7 @@ def read_index(
             raise ValueError(f"unexpected directory {document['directory']!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(f"{path} is not an index's manifest: {error!r}; {advice}") from error
-    return directory / document["directory"], described
+    return described
 
 
 def _array_from_json(info: dict[str, Any]) -> tuple[FileInfo, np.dtype[Any], int]:

@@ -30,6 +30,7 @@ __all__ = [
     "PlanarImages",
     "QuasiRandom",
     "RemoteAccessError",
+    "RemoteCache",
     "RemoteError",
     "RemoteNotFoundError",
     "SampleReadError",
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     )
     from slipstream_loader.order import QuasiRandom
     from slipstream_loader.prepare import prepare_cache
+    from slipstream_loader.remote_cache import RemoteCache
     from slipstream_loader.seed_names import (
         FastLoader,
         FastStreamingDataLoader,
@@ -162,6 +164,7 @@ else:
         "LoaderStats": "telemetry",
         "QuasiRandom": "order",
         "RemoteAccessError": "errors",
+        "RemoteCache": "remote_cache",
         "RemoteError": "errors",
         "RemoteNotFoundError": "errors",
         "SampleReadError": "errors",

@@ -22,9 +22,14 @@ from slipstream_loader.failures import FailurePolicy, OnError
 from slipstream_loader.order import OrderName, QuasiRandom, checked_order
 from slipstream_loader.plan import EpochPlan, Selection
 from slipstream_loader.prefetch import PrefetchIterator
-from slipstream_loader.prepare import open_samples
+from slipstream_loader.prepare import (
+    fetch_what_is_missing,
+    open_samples,
+    send_what_is_missing,
+)
 from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
 from slipstream_loader.read_ahead import ReadAhead
+from slipstream_loader.remote_cache import RemoteCache, sync_cache
 from slipstream_loader.seek_points import ensure_seek_points
 from slipstream_loader.state import LoaderState
 from slipstream_loader.telemetry import LoaderStats, Telemetry
@@ -185,6 +190,14 @@ class SlipstreamLoader:
         about the time of one epoch, 3 to 4 % of the images' size. Those that exist are always used.
     after_batch_transforms : sequence of callables
         Batch -> batch, applied to whole batches in the end.
+    remote_cache : str or RemoteCache, optional
+        Where caches are shared, ``s3://bucket/prefix``: a cache that is not here is downloaded
+        from there, or else built and uploaded, and so is what is added to it. If that fails, it is
+        a warning, and the cache is built and used here; `RemoteCache` has ``strict``, and more.
+    remote_cache_endpoint_url : str, optional
+        Of an S3-compatible service, such as ``https://s3.wasabisys.com``.
+    presync_s3 : bool
+        Copy a LitData data set from S3 as a whole before its cache is built (``sync_s3_dataset``).
     verbose : bool
         Whether building the cache and seek points shows its progress (on rank 0).
 
@@ -235,6 +248,9 @@ class SlipstreamLoader:
         on_error: OnError = "raise",
         seek_points: bool = True,
         after_batch_transforms: Sequence[Callable[[Batch], Batch]] = (),
+        remote_cache: str | RemoteCache | None = None,
+        remote_cache_endpoint_url: str | None = None,
+        presync_s3: bool = False,
         verbose: bool = True,
     ) -> None:
         arguments = {
@@ -261,18 +277,24 @@ class SlipstreamLoader:
                 "'replace' or 'zero'"
             )
         fields = _chosen_fields(list(self.dataset.field_types), self.pipelines, exclude_fields)
+        verbose = verbose and self._ranks.rank == 0
+        self._remote = _remote_of(remote_cache, remote_cache_endpoint_url)
         self.cache: SampleReader = open_samples(
-            self.dataset, verbose=verbose and self._ranks.rank == 0
+            self.dataset, remote=self._remote, presync=presync_s3, verbose=verbose
         )
+        if self._remote is not None:
+            fetch_what_is_missing(self._remote, self.cache, verbose=verbose)
         self.image_format = image_format
-        planes = self._planes(fields, image_field, verbose and self._ranks.rank == 0)
+        planes = self._planes(fields, image_field, verbose)
         if seek_points:
             of_jpegs = {
                 name: stages
                 for name, stages in self.pipelines.items()
                 if planes is None or name != planes.field
             }
-            ensure_seek_points(self.cache, of_jpegs, verbose=verbose and self._ranks.rank == 0)
+            ensure_seek_points(self.cache, of_jpegs, verbose=verbose)
+        if self._remote is not None and self._ranks.rank == 0:
+            send_what_is_missing(self._remote, self.cache, verbose=verbose)
         self._selection = Selection(
             num_stored=len(self.cache),
             batch_size=batch_size,
@@ -417,6 +439,30 @@ class SlipstreamLoader:
         """Count from zero."""
         self._telemetry.reset()
 
+    def sync_remote_cache(self) -> tuple[int, int]:
+        """Exchange with the remote cache what either side lacks.
+
+        Call it after ``write_index`` and the like, to share what was made. Derived fields that
+        come from there are used by loaders that are made afterwards.
+
+        Returns
+        -------
+        tuple of int
+            Additions downloaded, and files of the cache and additions uploaded.
+
+        Raises
+        ------
+        LoaderError
+            If the loader has no ``remote_cache``.
+        S3Error, CacheWriteError
+            If the remote cannot be reached or refuses, or the cache cannot be written here.
+        """
+        if self._remote is None:
+            raise LoaderError("this loader shares nothing: make it with remote_cache='s3://...'")
+        remote, caches = self._remote, self.cache.caches
+        counts = [sync_cache(remote, cache) for cache in caches]
+        return sum(down for down, _ in counts), sum(up for _, up in counts)
+
     def shutdown(self) -> None:
         """End all iterations and wait for their threads. The loader can be iterated again."""
         for iterator in list(self._iterators):
@@ -478,6 +524,14 @@ def _rebuilt(
     loader.seed = seed
     loader.load_state_dict(state)
     return loader
+
+
+def _remote_of(given: str | RemoteCache | None, endpoint_url: str | None) -> RemoteCache | None:
+    if given is None:
+        if endpoint_url is not None:
+            raise ValueError("remote_cache_endpoint_url without remote_cache has no meaning")
+        return None
+    return RemoteCache.of(given, endpoint_url)
 
 
 def _default_drop_last(order: OrderName | QuasiRandom, sampler: Iterable[int] | None) -> bool:

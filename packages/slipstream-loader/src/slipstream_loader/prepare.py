@@ -1,14 +1,27 @@
-"""Find or build the cache of a data set: the only place where a loader waits for that."""
+"""Find, download or build the cache of a data set: the only place where a loader waits for that."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipstream_cache import SampleCache, SampleReader, build
+from slipstream_cache import CacheWriteError, SampleCache, SampleReader, build
+from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.errors import DatasetArgumentError, EmptyDatasetError
+from slipstream_loader.presync import presynced
 from slipstream_loader.progress import progress_bar
+from slipstream_loader.remote_cache import (
+    RemoteCache,
+    fetch_additions,
+    fetch_cache,
+    is_remote_failure,
+    send_additions,
+    send_cache,
+)
 from slipstream_loader.sources.litdata import LitDataSource
 from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.transcode import transcode
@@ -17,31 +30,44 @@ if TYPE_CHECKING:
     from slipstream_loader.dataset import SlipstreamDataset
 
 
+_logger = logging.getLogger(__name__)
+
+
 def open_samples(
-    dataset: SlipstreamDataset | StoredSource, *, verbose: bool = True
+    dataset: SlipstreamDataset | StoredSource,
+    *,
+    remote: RemoteCache | None = None,
+    presync: bool = False,
+    verbose: bool = True,
 ) -> SampleReader:
     """What a loader reads: the view that the data set is given, or its cache; see below."""
     if isinstance(dataset.source, SampleReader):
         return dataset.source
-    return prepare_cache(dataset, verbose=verbose)
+    return prepare_cache(dataset, remote=remote, presync=presync, verbose=verbose)
 
 
 def prepare_cache(
     dataset: SlipstreamDataset | StoredSource,
     *,
+    remote: RemoteCache | None = None,
+    presync: bool = False,
     num_workers: int | None = None,
     verbose: bool = True,
     executor: Executor | None = None,
 ) -> SampleCache:
-    """Open the data set's cache, building it first if there is none.
+    """Open the data set's cache; if there is none, download it or build it.
 
     Parameters
     ----------
     dataset : SlipstreamDataset or StoredSource
+    remote : RemoteCache, optional
+        Where to look for the cache before it is built. Nothing is uploaded.
+    presync : bool
+        Copy a remote data set as a whole before building from it.
     num_workers : int, optional
         Threads of a build; with an executor, of each of its tasks.
     verbose : bool
-        Whether a build shows its progress (on a terminal or in a notebook only).
+        Whether downloads and a build show their progress (on a terminal or in a notebook only).
     executor : concurrent.futures.Executor, optional
         Where a build is done; by default in this process. See `slipstream_cache.build`.
 
@@ -57,6 +83,8 @@ def prepare_cache(
         If the data set is a view of several caches.
     CacheError
         If an existing cache is damaged, or the build fails; see ``slipstream_cache.errors``.
+    S3Error
+        If presyncing fails, or the remote cache cannot be used and is ``strict``.
     """
     source = dataset.source
     if isinstance(source, SampleCache):
@@ -66,17 +94,12 @@ def prepare_cache(
     if len(source) == 0:
         raise EmptyDatasetError(f"{source.uri} has no samples")
     path = Path(dataset.cache_path)
-    with progress_bar(len(source), "building cache", verbose=verbose) as bar:
-        first = True
-
-        def progress(done: int, total: int) -> None:
-            nonlocal first
-            bar.total = total
-            if first:  # what an interrupted build has done counts for no rate
-                bar.initial = bar.n = done
-                first = False
-            bar.update(done - bar.n)
-
+    if not (path / MANIFEST_NAME).exists():
+        if remote is not None and _fetched(remote, path, verbose):
+            return SampleCache.open(path)
+        if presync:
+            source = presynced(source, path.parent, verbose=verbose)
+    with _build_progress(len(source), verbose) as progress:
         try:
             return build(
                 source,
@@ -88,5 +111,62 @@ def prepare_cache(
                 executor=executor,
             )
         finally:
-            if isinstance(source, LitDataSource):  # its downloads are of no use any more
-                source.close()
+            _close(source, dataset.source)
+
+
+def fetch_what_is_missing(remote: RemoteCache, cache: SampleReader, *, verbose: bool) -> None:
+    """Download the additions that the remote has and the caches lack; failures are warnings."""
+    for one in cache.caches:
+        consequence = f"what was added to {one.cache_dir} elsewhere is not here"
+        with _warned(remote, consequence, CacheWriteError):
+            fetch_additions(remote, one, verbose=verbose)
+
+
+def send_what_is_missing(remote: RemoteCache, cache: SampleReader, *, verbose: bool) -> None:
+    """Upload caches, and their additions, that the remote lacks; failures are warnings."""
+    for one in cache.caches:
+        with _warned(remote, f"{one.cache_dir} is complete and used, but not shared"):
+            send_cache(remote, one, verbose=verbose)
+            send_additions(remote, one, verbose=verbose)
+
+
+def _fetched(remote: RemoteCache, path: Path, verbose: bool) -> bool:
+    """Whether the cache was downloaded."""
+    key = path.name.rpartition("-")[2]
+    with _warned(remote, "the cache is built here"):
+        return fetch_cache(remote, key, path, verbose=verbose)
+    return False
+
+
+@contextmanager
+def _warned(remote: RemoteCache, consequence: str, *also: type[Exception]) -> Iterator[None]:
+    """Turn failures of the remote, and others, into one warning each, unless it is strict."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if remote.strict or not (is_remote_failure(error) or isinstance(error, also)):
+            raise
+        _logger.warning("the remote cache %s fails: %s. So %s.", remote.url, error, consequence)
+
+
+@contextmanager
+def _build_progress(total: int, verbose: bool) -> Iterator[Callable[[int, int], None]]:
+    with progress_bar(total, "building cache", verbose=verbose) as bar:
+        first = True
+
+        def progress(done: int, total: int) -> None:
+            nonlocal first
+            bar.total = total
+            if first:  # what an interrupted build has done counts for no rate
+                bar.initial = bar.n = done
+                first = False
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def _close(*sources: object) -> None:
+    """End downloads, which are of no use any more."""
+    for source in sources:
+        if isinstance(source, LitDataSource):
+            source.close()

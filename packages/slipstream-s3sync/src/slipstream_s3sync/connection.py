@@ -130,9 +130,8 @@ class Connection:
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
         with self._lock:
-            client, self._client = self._client, None
-            if client is not None and self._process == os.getpid():
-                client.close()
+            if self._client is not None and self._process == os.getpid():
+                self._client.close()
 
     @contextmanager
     def explained(self, url: str) -> Iterator[None]:

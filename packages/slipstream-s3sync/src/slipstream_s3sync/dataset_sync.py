@@ -64,9 +64,9 @@ def sync_s3_dataset(
         A key cannot be a file's name here, or a transfer failed. What has arrived is kept, and the
         next call goes on after it.
     """
-    options = {**(storage_options or {}), "endpoint_url": endpoint_url}
-    if endpoint_url is None:
-        del options["endpoint_url"]
+    options = dict(storage_options or {})
+    if endpoint_url is not None:
+        options["endpoint_url"] = endpoint_url
     folder = S3Folder(remote_dir, options)
     directory = _deterministic_local_dir(remote_dir, cache_dir)
     try:

@@ -40,8 +40,8 @@ class S3Folder:
     ----------
     url : str
         ``s3://bucket`` or ``s3://bucket/prefix``.
-    options : mapping, optional
-        How the bucket is reached; see `Connection`.
+    options : mapping or Connection, optional
+        How the bucket is reached; see `Connection`. Folders may share one.
 
     Raises
     ------
@@ -51,13 +51,13 @@ class S3Folder:
         By all methods that make requests.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any] | Connection | None = None) -> None:
         parts = urlsplit(url, allow_fragments=False)
         if parts.scheme != "s3" or not parts.netloc or "@" in parts.netloc:
             raise S3UrlError(f"{_without_user(url)} is no URL of the form s3://bucket/prefix")
         self.bucket: str = parts.netloc
         self.prefix: str = url[len("s3://") + len(parts.netloc) :].strip("/")
-        self.connection = Connection(options)
+        self.connection = options if isinstance(options, Connection) else Connection(options)
 
     @property
     def url(self) -> str:
@@ -161,12 +161,6 @@ class S3Folder:
                     f"{self.url}: {len(failed)} objects could not be deleted; the first is "
                     f"{first.get('Key')}: {first.get('Code')}"
                 )
-
-    def below(self, name: str) -> S3Folder:
-        """Return a folder in this one; they share the connection."""
-        folder = S3Folder(self.url_of(name))
-        folder.connection = self.connection
-        return folder
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""

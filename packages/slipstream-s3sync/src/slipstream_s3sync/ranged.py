@@ -130,18 +130,18 @@ class RangedReader:
                 answer = self._folder.connection.client.get_object(**request)
         except S3ConnectionError as error:
             return begin, error
-        if "Range" not in request and int(answer["ContentLength"]) != file.size:
-            raise self._wrong_size(file, int(answer["ContentLength"]))
         position = begin
         try:
             with answer["Body"] as body:
+                if "Range" not in request and int(answer["ContentLength"]) != file.size:
+                    raise self._wrong_size(file, int(answer["ContentLength"]))
                 while position < end and (block := body.read(_BLOCK_BYTES)):
                     if self._stop.is_set():
                         raise StoppedError
                     target.write(block[: end - position])
                     position = min(position + len(block), end)
         except (OSError, boto3_parts().exceptions.BotoCoreError) as error:
-            if isinstance(error, OSError) and error.errno in _LOCAL_ERRORS:
+            if isinstance(error, IntegrityError) or getattr(error, "errno", 0) in _LOCAL_ERRORS:
                 raise
             return position, error
         return position, None

@@ -244,6 +244,10 @@ class _Uploads:
             if size != file.size:
                 raise IntegrityError(f"{file.path}: expected {file.size} bytes, found {size}")
         wanted = self._wrong(files)
+        for file in wanted:
+            problem = problem_with(file.path, file)
+            if problem is not None:
+                raise IntegrityError(f"{file.path}: {problem}; it is damaged and is not uploaded")
         left = self._by_s5cmd(wanted)
         if left:
             with _Errands(self._workers, None) as errands:

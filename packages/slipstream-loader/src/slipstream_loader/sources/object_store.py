@@ -138,6 +138,11 @@ class ObjectStore:
         """Where the objects are; without credentials."""
         return self.url_of("")
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """How the store is reached; this holds credentials if they were given."""
+        return dict(self._options)
+
     def url_of(self, name: str) -> str:
         """Return the URL of an object."""
         return f"s3://{self._bucket}/{self._key_of(name)}".rstrip("/")

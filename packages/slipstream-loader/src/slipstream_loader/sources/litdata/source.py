@@ -112,6 +112,11 @@ class LitDataSource:
         )
 
     @property
+    def store(self) -> ObjectStore | None:
+        """Where the chunks are, if that is a URL."""
+        return self._location if isinstance(self._location, ObjectStore) else None
+
+    @property
     def version(self) -> str | None:
         """When the data set was written last, as the index says it; None if it does not."""
         return self._index.version
@@ -151,6 +156,15 @@ class LitDataSource:
         self._chunks.close()
         if isinstance(self._location, ObjectStore):
             self._location.close()
+
+    def copied_to(self, directory: Path) -> LitDataSource:
+        """Return the same samples, read from a copy of all objects of the URL."""
+        return LitDataSource(
+            directory,
+            expected_version=self.version,
+            allow_pickle=self._allow_pickle,
+            download_dir=self._download_dir,
+        )
 
     def __repr__(self) -> str:
         return f"LitDataSource({self.uri!r}: {len(self)} samples)"
