@@ -48,8 +48,10 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_PARTS: Final = "parts"
-_ADDITION: Final = re.compile(r"((?:derived|index|stats)/[^/]+)/([0-9a-f]{16})\.json")
+PARTS: Final = "parts"
+"""Below it are the files of caches."""
+ADDITION: Final = re.compile(r"((?:derived|index|stats)/[^/]+)/([0-9a-f]{16})\.json")
+"""Name of the object that is an addition's manifest: its name, and the hash of its content."""
 _SPARE_BYTES: Final = 64 << 20
 
 
@@ -77,9 +79,9 @@ class RemoteCache:
         return cls(given, endpoint_url)
 
     @contextmanager
-    def opened(self, key: str) -> Iterator[S3Folder]:
-        """The objects of one cache; afterwards no connection stays open."""
-        url = f"{self.url.rstrip('/')}/slipcache-{key}"
+    def opened(self, key: str | None = None) -> Iterator[S3Folder]:
+        """The objects of one cache, or of all; afterwards no connection stays open."""
+        url = self.url.rstrip("/") + (f"/slipcache-{key}" if key else "")
         folder: S3Folder = _s3sync().S3Folder(url, self._connection)
         try:
             yield folder
@@ -266,7 +268,7 @@ def _listed(folder: S3Folder) -> dict[str, list[str]]:
     listed: dict[str, list[str]] = {}
     for kind in ("derived/", "index/", "stats/"):
         for stored in folder.list(kind):
-            match = _ADDITION.fullmatch(stored.name)
+            match = ADDITION.fullmatch(stored.name)
             if match is not None:
                 listed.setdefault(match[1], []).append(match[2])
     return listed
@@ -274,7 +276,7 @@ def _listed(folder: S3Folder) -> dict[str, list[str]]:
 
 def _remote_files(bundle: Bundle, local: Path) -> list[RemoteFile]:
     """The files of a bundle, each with its object."""
-    below = f"{bundle.name or _PARTS}/{bundle.content}"
+    below = f"{bundle.name or PARTS}/{bundle.content}"
     remote_file = _s3sync().RemoteFile
     return [
         remote_file(f"{below}/{name}", local / name, info.bytes, info.xxh3)

@@ -22,6 +22,7 @@ from slipstream_loader.cli.index import index
 from slipstream_loader.cli.info import info
 from slipstream_loader.cli.show import show
 from slipstream_loader.cli.stats import stats
+from slipstream_loader.cli.sync import sync
 from slipstream_loader.cli.verify import verify
 from slipstream_loader.errors import LoaderError
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 for command in (demo, build, info, verify, index, export, show, stats, bench):
     app.command()(command)
+app.add_typer(sync, name="sync")
 
 
 def main() -> None:
