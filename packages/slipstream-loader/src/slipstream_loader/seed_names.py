@@ -184,6 +184,7 @@ class FastStreamingDataLoader(SlipstreamLoader):
 
 
 FastLoader = FastStreamingDataLoader
+"""``FastStreamingDataLoader`` by its older name."""
 
 
 def _joined(

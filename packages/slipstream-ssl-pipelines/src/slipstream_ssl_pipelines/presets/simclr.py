@@ -47,6 +47,7 @@ def simclr(
 
 
 simclr_symmetric = simclr
+"""``simclr`` by its other name."""
 
 
 def simclr_standard(
