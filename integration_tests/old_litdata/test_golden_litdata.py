@@ -14,6 +14,7 @@ import pytest
 
 from slipstream_loader import LitDataSource, SlipstreamDataset, SourceError
 from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.sources.litdata import open_litdata
 
 FOLDER = Path(__file__).parent
 GOLDEN = FOLDER / "golden"
@@ -76,7 +77,7 @@ def test_the_writer_still_writes_the_same(maker: dict[str, Any], tmp_path: Path)
 
 
 def mds_data_set(folder: Path) -> list[dict[str, Any]]:
-    """A data set of MosaicML's layout, which litdata reads and we do not."""
+    """A data set of MosaicML's layout, which litdata reads and our reader of LitData does not."""
     folder.mkdir()
     samples = [{"number": i, "text": f"ü{i}"} for i in range(4)]
     items = []
@@ -116,7 +117,8 @@ def test_other_layouts_are_read_through_litdata(tmp_path: Path, caplog: Any) -> 
     """With a line in the log, and a cache that is found again."""
     samples = mds_data_set(tmp_path / "mds")
     with caplog.at_level(logging.WARNING):
-        dataset = SlipstreamDataset(tmp_path / "mds", cache_dir=tmp_path)
+        source = open_litdata(tmp_path / "mds")
+        dataset = SlipstreamDataset(source, cache_dir=tmp_path)
     assert "MDS data set: read through litdata" in caplog.text
     assert [dataset[i] for i in range(4)] == samples
     cache = prepare_cache(dataset)

@@ -19,7 +19,7 @@ from slipstream_cache import Source, StorageOptions, build, cache_key
 from slipstream_decoders import DecodeResizeCrop
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.errors import EmptyDatasetError, SourceError
-from slipstream_loader.sources import ImageFolderSource, TarSource, open_source
+from slipstream_loader.sources import ImageFolderSource, TarSource, open_source, tar_members
 from slipstream_loader.sources import tar as tar_module
 
 Write = Callable[..., Path]
@@ -325,7 +325,7 @@ def test_compressed_archives_in_any_order_and_from_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks, restarts and steps back give the right bytes to threads that go their own ways."""
-    monkeypatch.setattr(tar_module, "_BLOCK_BYTES", 8 << 10)
+    monkeypatch.setattr(tar_members, "_BLOCK_BYTES", 8 << 10)
     monkeypatch.setattr("slipstream_loader.sources.block_reader._KEPT_BYTES", 20 << 10)
     monkeypatch.setattr("slipstream_loader.sources.forward_file._RESTART_BYTES", 16 << 10)
     random = np.random.default_rng(1)

@@ -20,8 +20,7 @@ from slipstream_loader.errors import (
     RemoteNotFoundError,
     SourceError,
 )
-from slipstream_loader.sources import TarSource, forward_file, open_source
-from slipstream_loader.sources import tar as tar_module
+from slipstream_loader.sources import TarSource, forward_file, open_source, tar_members
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +28,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests of a few kilobytes, and no waiting between attempts."""
     monkeypatch.setenv("SLIPSTREAM_CACHE_DIR", str(tmp_path / "caches"))
     monkeypatch.setattr(forward_file, "_REMOTE_BLOCK_BYTES", 10_000)
-    monkeypatch.setattr(tar_module, "_BLOCK_BYTES", 20_000)
+    monkeypatch.setattr(tar_members, "_BLOCK_BYTES", 20_000)
     monkeypatch.setattr("slipstream_loader.sources.stored_file.time.sleep", lambda seconds: None)
 
 

@@ -26,6 +26,8 @@ __all__ = [
     "LitDataSource",
     "LoaderError",
     "LoaderStats",
+    "MDSSource",
+    "ManifestSource",
     "MaskCrop",
     "PlanarImages",
     "QuasiRandom",
@@ -47,10 +49,13 @@ __all__ = [
     "StreamingReader",
     "TableSource",
     "TarSource",
+    "WebDatasetSource",
     "build_yuv420_cache",
     "compute_normalization_stats",
     "decode_image",
     "export_beton",
+    "export_folder",
+    "export_webdataset",
     "get_default_cache_dir",
     "link_shared_directory",
     "list_collate_fn",
@@ -87,6 +92,8 @@ if TYPE_CHECKING:
         StateError,
     )
     from slipstream_loader.exports.beton import export_beton
+    from slipstream_loader.exports.folder import export_folder
+    from slipstream_loader.exports.webdataset import export_webdataset
     from slipstream_loader.lit_dataset import SlipstreamLitDataset
     from slipstream_loader.loader import SlipstreamLoader
     from slipstream_loader.masks import MaskCrop
@@ -113,11 +120,14 @@ if TYPE_CHECKING:
     from slipstream_loader.sources.imagefolder import ImageFolderSource
     from slipstream_loader.sources.iterable import IterableSource
     from slipstream_loader.sources.litdata import LitDataSource
+    from slipstream_loader.sources.manifest import ManifestSource
+    from slipstream_loader.sources.mds import MDSSource
     from slipstream_loader.sources.parquet import TableSource
     from slipstream_loader.sources.prebuilt import CacheSource
     from slipstream_loader.sources.selection import select
     from slipstream_loader.sources.sequence import SequenceSource
     from slipstream_loader.sources.tar import TarSource
+    from slipstream_loader.sources.webdataset import WebDatasetSource
     from slipstream_loader.telemetry import LoaderStats
     from slipstream_loader.yuv420 import (
         PlanarImages,
@@ -127,6 +137,11 @@ if TYPE_CHECKING:
     )
 else:
     _MODULES = {
+        "ManifestSource": "sources.manifest",
+        "MDSSource": "sources.mds",
+        "WebDatasetSource": "sources.webdataset",
+        "export_webdataset": "exports.webdataset",
+        "export_folder": "exports.folder",
         "BetonSource": "sources.beton",
         "ExportError": "errors",
         "FFCVFileReader": "seed_names",

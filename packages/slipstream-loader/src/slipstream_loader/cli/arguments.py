@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 SourceArgument = Annotated[
     str,
     typer.Argument(
-        help="A folder of images (one folder a class, or flat), a tar archive of one, a file of "
-        "FFCV, a LitData data set, parquet or Arrow files, a slipcache; or s3://, https://, hf://datasets/..."
+        help="A folder of images (one folder a class, or flat), a tar archive of one, shards of "
+        "WebDataset, a file of FFCV, a LitData or MDS data set, a list of images (.csv, .jsonl), "
+        "parquet or Arrow files, a slipcache; or s3://, https://, hf://datasets/..."
     ),
 ]
 CacheDirOption = Annotated[

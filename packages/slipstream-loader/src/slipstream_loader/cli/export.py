@@ -15,8 +15,14 @@ from slipstream_loader.cli.report import count
 def export(
     cache: Annotated[Path, typer.Argument(help="Directory of a slipcache.")],
     beton: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a file for FFCV: train.beton.")
+    ] = None,
+    webdataset: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write shards for WebDataset.")
+    ] = None,
+    folder: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a file for FFCV, such as train.beton."),
+        typer.Option(metavar="FOLDER", help="Write image files, one folder for each class."),
     ] = None,
     field: Annotated[
         list[str] | None,
@@ -24,11 +30,18 @@ def export(
     ] = None,
 ) -> None:
     """Write the samples of a cache in the format of another library."""
-    from slipstream_loader.exports import export_beton
+    from slipstream_loader.exports import export_beton, export_folder, export_webdataset
 
-    if beton is None:
-        raise typer.BadParameter("say what to write: --beton FILE")
+    if sum(target is not None for target in (beton, webdataset, folder)) != 1:
+        raise typer.BadParameter("say what to write: one of --beton, --webdataset, --folder")
     opened = SampleCache.open(cache)
-    written = export_beton(opened, beton, fields=field)
+    if beton is not None:
+        written = str(export_beton(opened, beton, fields=field))
+    elif webdataset is not None:
+        shards = export_webdataset(opened, webdataset, fields=field)
+        written = f"{count(len(shards), 'shard')} in {webdataset}"
+    else:
+        assert folder is not None
+        written = str(export_folder(opened, folder, fields=field).parent)
     console = Console()
     console.print(f"{count(len(opened), 'sample')}: {written}", highlight=False, soft_wrap=True)

@@ -6,6 +6,9 @@
                                      │                                       or a LegacySource (v1)
       (detect.py)                    ├── a folder of images ─ imagefolder.py  ImageFolderSource
                                      ├── a tar archive ────── tar.py          TarSource
+                                     ├── shards ───────────── webdataset.py   WebDatasetSource
+                                     ├── MDS shards ───────── mds.py          MDSSource
+                                     ├── a list of images ─── manifest.py     ManifestSource
                                      ├── a file of FFCV ───── beton.py        BetonSource
                                      └── parquet, hf:// ───── parquet.py      TableSource
                    ── a datasets.Dataset ──────────────────── huggingface.py  HuggingFaceSource
@@ -15,9 +18,11 @@
 
     files        stored_file.py (local, S3, HTTP by ranges; object_store.py)
                  forward_file.py (decompression)  block_reader.py (blocks to single samples)
-                 neighbouring_reads.py (blocks of remote files)  beton_layout.py
-    archives     tar_headers.py  tar_listing.py  file_listing.py (kept on disk)  file_names.py
-    tables       arrow_rows.py  table_splits.py
+                 neighbouring_reads.py (blocks of remote files)
+    archives     tar_headers.py  tar_listing.py  tar_members.py  file_listing.py (kept on disk)
+                 file_names.py  shard_names.py  webdataset_samples.py
+    formats      beton_layout.py  mds_index.py  mds_encodings.py
+    tables       arrow_rows.py  table_splits.py  manifest_rows.py
     objects      sample_form.py (values to fields)  pil_files.py  content_hash.py (fingerprint)
 
 Each source implements ``slipstream_cache.Source``.
@@ -28,9 +33,12 @@ from slipstream_loader.sources.detect import open_source
 from slipstream_loader.sources.huggingface import HubTables, HuggingFaceSource
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.iterable import IterableSource
+from slipstream_loader.sources.manifest import ManifestSource
+from slipstream_loader.sources.mds import MDSSource
 from slipstream_loader.sources.parquet import TableSource
 from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.tar import TarSource
+from slipstream_loader.sources.webdataset import WebDatasetSource
 
 __all__ = [
     "BetonSource",
@@ -38,8 +46,11 @@ __all__ = [
     "HuggingFaceSource",
     "ImageFolderSource",
     "IterableSource",
+    "MDSSource",
+    "ManifestSource",
     "SequenceSource",
     "TableSource",
     "TarSource",
+    "WebDatasetSource",
     "open_source",
 ]

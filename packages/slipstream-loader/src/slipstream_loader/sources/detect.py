@@ -20,6 +20,8 @@ from slipstream_loader.sources.huggingface import (
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.iterable import IterableSource, is_iterable
 from slipstream_loader.sources.litdata import is_litdata, open_litdata
+from slipstream_loader.sources.manifest import MANIFEST_EXTENSIONS, ManifestSource
+from slipstream_loader.sources.mds import MDSSource, is_mds
 from slipstream_loader.sources.object_store import is_object_url
 from slipstream_loader.sources.parquet import (
     ARROW_EXTENSIONS,
@@ -29,15 +31,18 @@ from slipstream_loader.sources.parquet import (
 )
 from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
+from slipstream_loader.sources.shard_names import names_several
 from slipstream_loader.sources.stored_file import is_url
 from slipstream_loader.sources.tar import TarSource, is_archive
+from slipstream_loader.sources.webdataset import WebDatasetSource, holds_shards, is_shard
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SUPPORTED: Final = (
     "supported are: a folder of images (in one folder for each class, or all together), a tar "
-    "archive of one, a file of FFCV (.beton, .ffcv; both also s3:// and https://), a LitData data "
-    "set, parquet files (also hf://datasets/...), a slipcache directory, a data set object, an "
-    "iterable, and any slipstream_cache.Source"
+    "archive of one or shards of WebDataset (also s3:// and https://), a file of FFCV (.beton, "
+    ".ffcv; also s3:// and https://), a LitData or MDS data set (also s3://), a list of images "
+    "(.csv, .tsv, .jsonl), parquet files (also hf://datasets/...), a slipcache directory, a data "
+    "set object, an iterable, and any slipstream_cache.Source"
 )
 
 
@@ -82,11 +87,12 @@ def open_source(
 def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache:
     location = os.fsdecode(path)
     if is_archive(location) and (is_url(location) or not _URL.match(location)):
-        options, cache_root = access.storage_options, access.cache_root
-        return TarSource(location, storage_options=options, cache_root=cache_root)
+        return _open_archive(location, access)
     if is_beton(location) and _is_file_or_url(location):
         return BetonSource(location, storage_options=access.storage_options)
     if is_object_url(location):
+        if is_mds(location, access.storage_options):
+            return MDSSource(location, storage_options=access.storage_options)
         return open_litdata(location, access)
     if is_hub_url(location):
         _refuse(access, location)
@@ -94,6 +100,9 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if _URL.match(location):
         raise SourceError(f"{location}: URLs cannot be opened; {_SUPPORTED}")
     directory = Path(location).expanduser()
+    if directory.is_file() and directory.suffix.lower() in MANIFEST_EXTENSIONS:
+        _refuse(access, location)
+        return ManifestSource(directory)
     if directory.is_file() and directory.suffix.lower() in ARROW_EXTENSIONS:
         _refuse(access, location)
         return TableSource(LocalTables(directory, access.cache_root))
@@ -104,12 +113,26 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_prebuilt(directory):
         _refuse(access, location)
         return open_prebuilt(directory)
+    if is_mds(location):
+        _refuse(access, location)
+        return MDSSource(directory)
     if is_litdata(directory):
         return open_litdata(directory, access)
     _refuse(access, location)
+    if holds_shards(directory):
+        return WebDatasetSource(directory / "*.tar", cache_root=access.cache_root)
     if holds_tables(directory):
         return TableSource(LocalTables(directory, access.cache_root))
     return ImageFolderSource(directory, cache_root=access.cache_root)
+
+
+def _open_archive(location: str, access: AccessOptions) -> Source:
+    """An archive of class folders, or shards of WebDataset."""
+    options, cache_root = access.storage_options, access.cache_root
+    several = names_several(location) and (is_url(location) or not Path(location).exists())
+    if several or is_shard(location, options):
+        return WebDatasetSource(location, storage_options=options, cache_root=cache_root)
+    return TarSource(location, storage_options=options, cache_root=cache_root)
 
 
 def _is_file_or_url(location: str) -> bool:

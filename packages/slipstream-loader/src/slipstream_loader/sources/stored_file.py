@@ -26,7 +26,11 @@ from slipstream_loader.errors import (
     SampleReadError,
     SourceError,
 )
-from slipstream_loader.sources.object_store import is_object_url, open_object_store
+from slipstream_loader.sources.object_store import (
+    ObjectStore,
+    is_object_url,
+    open_object_store,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -90,7 +94,7 @@ def open_stored_file(
     if not is_url(name):
         return LocalFile(Path(name), cache_root)
     if is_object_url(name):
-        return ObjectFile(name, storage_options)
+        return ObjectFile(open_object_store(name, storage_options))
     return HttpFile(name)
 
 
@@ -154,19 +158,19 @@ class LocalFile:
 
 
 class ObjectFile:
-    """An object of an object store; see ``StoredFile``."""
+    """An object of an object store, by its name there; see ``StoredFile``."""
 
     is_remote = True
 
-    def __init__(self, url: str, storage_options: Mapping[str, Any] | None) -> None:
-        self._store = open_object_store(url, storage_options)
-        info = self._store.stat()
+    def __init__(self, store: ObjectStore, name: str = "") -> None:
+        self._store, self._name = store, name
+        info = store.stat(name)
         self._size, self._etag = info.size, info.etag
 
     @property
     def uri(self) -> str:
         """The URL."""
-        return self._store.url
+        return self._store.url_of(self._name)
 
     @property
     def size(self) -> int:
@@ -175,7 +179,7 @@ class ObjectFile:
 
     def read(self, start: int, stop: int) -> bytes:
         """See ``StoredFile``."""
-        data = self._store.read("", start, stop, etag=self._etag)
+        data = self._store.read(self._name, start, stop, etag=self._etag)
         if len(data) != stop - start:
             raise RemoteError(f"{self.uri} ends at byte {start + len(data)}, expected {stop}")
         return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from slipstream_cache import FieldSpec
 from slipstream_loader.errors import SampleReadError, SourceError
-from slipstream_loader.sources.block_reader import Block, BlockReader, blocks_by_place
 from slipstream_loader.sources.file_listing import (
     FileListing,
     keep_listing,
@@ -22,15 +21,11 @@ from slipstream_loader.sources.file_listing import (
     load_listing,
 )
 from slipstream_loader.sources.file_names import printable
-from slipstream_loader.sources.forward_file import (
-    DecompressedReader,
-    Restarts,
-    open_forward,
-    sniff_compression,
-)
+from slipstream_loader.sources.forward_file import open_forward, sniff_compression
 from slipstream_loader.sources.stored_file import open_stored_file
 from slipstream_loader.sources.tar_headers import iter_members
 from slipstream_loader.sources.tar_listing import list_images
+from slipstream_loader.sources.tar_members import MemberReader
 
 TAR_EXTENSIONS: Final = (
     ".tar",
@@ -44,7 +39,6 @@ TAR_EXTENSIONS: Final = (
 """Endings of names that are taken for archives."""
 
 _RECIPE: Final = "tar 1"
-_BLOCK_BYTES: Final = 4 << 20
 
 
 def is_archive(location: str) -> bool:
@@ -135,7 +129,7 @@ class TarSource:
     def __getitem__(self, index: int, /) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
-        sample: dict[str, Any] = {"image": self._read(index)}
+        sample: dict[str, Any] = {"image": self._members[index]}
         if self.classes:
             sample["label"] = int(self._listing.labels[index])
         return {**sample, "index": int(index), "path": self.describe(index)}
@@ -153,7 +147,7 @@ class TarSource:
         return f"TarSource({self.uri!r}: {len(self)} images{classes})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_blocks"}
+        return {name: value for name, value in vars(self).items() if name != "_members"}
 
     def _find_listing(self, cache_root: Path | None) -> FileListing:
         directory = listing_root(cache_root) / f"tar-{self.fingerprint()[:32]}"
@@ -171,70 +165,7 @@ class TarSource:
             reader.close()
         return keep_listing(directory, listing)
 
-    def _read(self, index: int) -> bytes:
-        if not self.is_sequential:
-            start = int(self._listing.starts[index])
-            return self._file.read(start, start + int(self._listing.sizes[index]))
-        return self._blocks[index]
-
     @cached_property
-    def _blocks(self) -> BlockReader[bytes]:
-        firsts = blocks_by_place(self._listing.starts, _BLOCK_BYTES)
-        if self._compression == "none":
-            streams = np.arange(firsts.size - 1)
-            return BlockReader(firsts, streams, _PlainBlocks(self, firsts).open)
-        return BlockReader(firsts, np.zeros(1, np.int64), _CompressedBlocks(self, firsts).open)
-
-
-class _PlainBlocks:
-    """Blocks of a remote archive that is not compressed: one request each."""
-
-    def __init__(self, source: TarSource, firsts: Any) -> None:
-        self._file, self._listing, self._firsts = source._file, source._listing, firsts
-
-    def open(self, number: int) -> Iterator[Block[bytes]]:
-        """One block; see ``BlockReader``."""
-        rows = slice(int(self._firsts[number]), int(self._firsts[number + 1]))
-        starts = self._listing.starts[rows]
-        stops = starts + self._listing.sizes[rows]
-        begin, end = int(starts[0]), int(stops.max())
-        data = self._file.read(begin, end)
-        samples = [
-            data[start - begin : stop - begin]
-            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
-        ]
-        yield Block(number, samples, sum(map(len, samples)))
-
-
-class _CompressedBlocks:
-    """Blocks of a compressed archive, read forward from the beginning or a place passed before."""
-
-    def __init__(self, source: TarSource, firsts: Any) -> None:
-        self._file, self._listing, self._firsts = source._file, source._listing, firsts
-        self._compression = source._compression
-        self._restarts = Restarts()
-
-    def open(self, number: int) -> Iterator[Block[bytes]]:
-        """The blocks from a number on; see ``BlockReader``."""
-        known = self._restarts.before(number)
-        reader = known[1] if known else DecompressedReader(self._file, self._compression)
-        try:
-            for block in range(number, self._firsts.size - 1):
-                reader.skip(int(self._listing.starts[self._firsts[block]]) - reader.position)
-                self._restarts.keep(block, reader)
-                samples = list(self._samples(block, reader))
-                yield Block(block, samples, sum(map(len, samples)))
-        finally:
-            reader.close()
-
-    def _samples(self, number: int, reader: DecompressedReader) -> Iterator[bytes]:
-        previous = -1, b""
-        for row in range(int(self._firsts[number]), int(self._firsts[number + 1])):
-            start, size = int(self._listing.starts[row]), int(self._listing.sizes[row])
-            if start != previous[0]:  # else a hard link to the same data
-                reader.skip(start - reader.position)
-                data = reader.read(size)
-                if len(data) != size:
-                    raise SampleReadError(f"{self._file.uri} ends early: it was changed")
-                previous = start, data
-            yield previous[1]
+    def _members(self) -> MemberReader:
+        listing = self._listing
+        return MemberReader(self._file, self._compression, listing.starts, listing.sizes)

@@ -1,0 +1,360 @@
+"""WebDataset's shards: tar archives whose members make up samples, read without webdataset."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from slipstream_cache import FieldNameError, FieldSpec
+from slipstream_cache.field_types import validate_fields
+from slipstream_loader.errors import EmptyDatasetError, LoaderError, SampleReadError, SourceError
+from slipstream_loader.sources.file_listing import (
+    FileListing,
+    keep_listing,
+    listing_root,
+    load_listing,
+)
+from slipstream_loader.sources.file_names import PackedNames, printable
+from slipstream_loader.sources.forward_file import Compression, open_forward, sniff_compression
+from slipstream_loader.sources.object_store import (
+    ObjectStore,
+    is_object_url,
+    open_object_store,
+)
+from slipstream_loader.sources.shard_names import expand
+from slipstream_loader.sources.stored_file import (
+    ObjectFile,
+    StoredFile,
+    open_stored_file,
+)
+from slipstream_loader.sources.tar_headers import TarMember, iter_members
+from slipstream_loader.sources.tar_members import MemberReader
+from slipstream_loader.sources.webdataset_samples import (
+    Component,
+    ShardSamples,
+    choose_components,
+    component_spec,
+    decode_member,
+    group_members,
+    split_name,
+)
+
+_RECIPE: Final = "webdataset 1"
+_KEY: Final = "key"
+_MAX_MEMBER_BYTES: Final = 256 << 20
+_LISTING_THREADS: Final = 8
+_OPEN_SHARDS: Final = 4
+_SNIFFED_MEMBERS: Final = 8
+
+
+class WebDatasetSource:
+    """The samples of WebDataset shards.
+
+    The only image of a sample is the field ``image``, whatever its format; ``.cls`` is ``label``;
+    other members are fields named by their extensions: numbers, text, JSON values, arrays (`.npy`)
+    and, for all else, bytes. ``key`` is the sample's key. Pickles are bytes; none is ever loaded.
+
+    Parameters
+    ----------
+    location : str, path, or sequence of them
+        The shards: a path, or a URL ``s3://``, ``http://``, ``https://``; with brace lists
+        (``train-{000..146}.tar``), ``::`` between several, ``*`` in local ones. Plain or
+        compressed by gzip, bzip2 or xz, told by the content.
+    extensions : sequence of str, optional
+        The members to take, such as ``["jpg", "cls"]``; default: all.
+    storage_options : mapping, optional
+        Of ``s3://`` URLs; see ``open_object_store``.
+    cache_root : path, optional
+        Where hashes and listings of the shards are remembered; default: the caches' root.
+
+    Raises
+    ------
+    SourceError
+        When a shard does not exist, is cut off or damaged, or samples lack a member that others
+        have; `EmptyDatasetError` when there are no samples.
+    RemoteError
+        When a server fails.
+
+    Notes
+    -----
+    The first time, every shard is read once to list it. Source: ``webdataset_samples``.
+    """
+
+    kind: Final = "webdataset"
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        extensions: Sequence[str] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+        cache_root: Path | None = None,
+    ) -> None:
+        given = [location] if isinstance(location, (str, os.PathLike)) else list(location)
+        self._given = [os.fspath(place) for place in given]
+        places = [name for place in self._given for name in expand(place)]
+        self._files = _Files(storage_options, cache_root)
+        with ThreadPoolExecutor(_LISTING_THREADS, thread_name_prefix="slipstream-list") as pool:
+            self._shards = list(pool.map(partial(_open_shard, self._files, cache_root), places))
+        self._starts = np.cumsum([0, *(len(shard.samples) for shard in self._shards)])
+        if not len(self):
+            raise EmptyDatasetError(f"{self.uri} has no samples")
+        samples = [shard.samples for shard in self._shards]
+        chosen = choose_components(samples, extensions, self.uri)
+        self._components = chosen
+        self._start()
+        self._components, self._field_types = self._types(chosen)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._open: OrderedDict[int, MemberReader] = OrderedDict()
+
+    @property
+    def uri(self) -> str:
+        """What was given, without credentials."""
+        shown = [_without_query(place) for place in self._given]
+        return shown[0] if len(shown) == 1 else f"{shown[0]} and {len(shown) - 1} more"
+
+    @property
+    def field_types(self) -> Mapping[str, FieldSpec]:
+        """The fields of every sample."""
+        return dict(self._field_types)
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether samples are best read in their order."""
+        return any(shard.is_sequential for shard in self._shards)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
+        number, row = self._place(index)
+        try:
+            sample = {
+                component.name: decode_member(component, self._member(number, row, component))
+                for component in self._components
+            }
+        except SampleReadError as error:
+            raise SampleReadError(f"{self.describe(index)}: {error}") from error
+        return {**sample, _KEY: printable(self._shards[number].samples.keys[row])}
+
+    def fingerprint(self) -> str:
+        """Hash of the shards' contents, or of their ETags: 64 hexadecimal characters."""
+        fields = [f"{component.name}={component.extensions}" for component in self._components]
+        identities = [shard.identity for shard in self._shards]
+        text = "\0".join([_RECIPE, *fields, *identities])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def describe(self, index: int, /) -> str:
+        """Return shard and key of a sample."""
+        number, row = self._place(index)
+        shard = self._shards[number]
+        return f"{shard.uri.rpartition('/')[2]} {printable(shard.samples.keys[row])}"
+
+    def __repr__(self) -> str:
+        return f"WebDatasetSource({self.uri!r}: {len(self)} samples of {len(self._shards)} shards)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_open")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def _types(self, chosen: list[Component]) -> tuple[list[Component], dict[str, FieldSpec]]:
+        """The fields with their types, told from the first sample."""
+        number, row = self._place(0)
+        try:
+            found = [component_spec(c, self._member(number, row, c)) for c in chosen]
+        except (SampleReadError, ValueError) as error:
+            raise SourceError(
+                f"{self.uri}: the first sample tells the types: {self.describe(0)}: {error}"
+            ) from error
+        fields = {component.name: spec for component, spec in found}
+        if _KEY in fields:
+            raise SourceError(f"{self.uri}: a member would be named {_KEY!r}; leave it out")
+        fields[_KEY] = FieldSpec("ragged", content="str")
+        try:
+            validate_fields(fields)
+        except FieldNameError as error:
+            raise SourceError(f"{self.uri}: {error}") from error
+        return [component for component, _ in found], fields
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Shard, and sample in it."""
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return number, index - int(self._starts[number])
+
+    def _member(self, number: int, row: int, component: Component) -> bytes:
+        members = self._shards[number].samples.members
+        places = (members[ext][row] for ext in component.extensions if ext in members)
+        return self._reader(number)[int(max(places))]
+
+    def _reader(self, number: int) -> MemberReader:
+        with self._lock:
+            reader = self._open.get(number)
+            if reader is None:
+                shard = self._shards[number]
+                file = self._files.open(shard.location)
+                if file.size != shard.size:
+                    raise SampleReadError(f"{file.uri} was changed: open it again")
+                listing = shard.listing
+                reader = self._open[number] = MemberReader(
+                    file, shard.compression, listing.starts, listing.sizes
+                )
+            self._open.move_to_end(number)
+            while len(self._open) > _OPEN_SHARDS:
+                self._open.popitem(last=False)
+            return reader
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One archive and what is in it."""
+
+    location: str
+    uri: str
+    size: int
+    identity: str
+    compression: Compression
+    is_remote: bool
+    listing: FileListing
+    samples: ShardSamples
+
+    @property
+    def is_sequential(self) -> bool:
+        return self.is_remote or self.compression != "none"
+
+
+class _Files:
+    """Opens shards; those of one bucket share a connection."""
+
+    def __init__(self, storage_options: Mapping[str, Any] | None, cache_root: Path | None) -> None:
+        self._options, self._cache_root = storage_options, cache_root
+        self._stores: dict[str, ObjectStore] = {}
+
+    def open(self, location: str) -> StoredFile:
+        if not is_object_url(location):
+            return open_stored_file(location, cache_root=self._cache_root)
+        bucket = urlsplit(location).netloc
+        if bucket not in self._stores:
+            self._stores[bucket] = open_object_store(f"s3://{bucket}", self._options)
+        return ObjectFile(self._stores[bucket], location[len(f"s3://{bucket}/") :])
+
+
+def _open_shard(files: _Files, cache_root: Path | None, location: str) -> _Shard:
+    file = files.open(location)
+    if not file.size:
+        raise SourceError(f"{file.uri} is empty, and no tar archive")
+    identity = file.identity()
+    compression = sniff_compression(file)
+    digest = hashlib.sha256(f"{_RECIPE}\0{identity}".encode()).hexdigest()
+    directory = listing_root(cache_root) / f"webdataset-{digest[:32]}"
+    listing = load_listing(directory) or keep_listing(directory, _list_shard(file, compression))
+    samples = group_members(listing.names, file.uri)
+    return _Shard(
+        location, file.uri, file.size, identity, compression, file.is_remote, listing, samples
+    )
+
+
+def _list_shard(file: StoredFile, compression: Compression) -> FileListing:
+    reader = open_forward(file, compression)
+    try:
+        members = [m for m in iter_members(reader, file.uri) if _is_taken(m, file.uri)]
+        if compression != "none":
+            reader.skip(1 << 62)  # to the checksum at the end
+    except SampleReadError as error:
+        raise SourceError(str(error)) from error
+    finally:
+        reader.close()
+    numbers = np.array([(m.start, m.size) for m in members], np.int64).reshape(-1, 2)
+    return FileListing(
+        PackedNames.pack(member.name for member in members),
+        sizes=numbers[:, 1].copy(),
+        labels=np.zeros(len(members), np.int64),
+        starts=numbers[:, 0].copy(),
+        classes=[],
+    )
+
+
+def _is_taken(member: TarMember, where: str) -> bool:
+    """Whether a member belongs to a sample; links and devices do not, large ones are refused."""
+    if member.kind != "file" or split_name(member.name) is None:
+        return False
+    if member.size > _MAX_MEMBER_BYTES:
+        raise SourceError(
+            f"{where}: {printable(member.name)} has {member.size:,} bytes; at most "
+            f"{_MAX_MEMBER_BYTES:,} are held in memory"
+        )
+    return True
+
+
+def is_shard(location: str, storage_options: Mapping[str, Any] | None = None) -> bool:
+    """Tell whether an archive looks like a shard: its first files are parts of one sample.
+
+    Class folders may hold notes beside images: files in a folder count as a sample only if one of
+    them is a label.
+    """
+    try:
+        file = open_stored_file(location, storage_options)
+        compression = sniff_compression(file) if file.size else "none"
+        reader = _Headers(file) if compression == "none" else open_forward(file, compression)
+        try:
+            names = []
+            for member in iter_members(reader, file.uri):
+                parts = split_name(member.name) if member.kind == "file" else None
+                if parts is not None:
+                    names.append(parts)
+                if len(names) == _SNIFFED_MEMBERS:
+                    break
+        finally:
+            reader.close()
+    except (LoaderError, OSError):
+        return False  # whoever opens it tells what is wrong
+    first = [extension for key, extension in names if key == names[0][0]]
+    return len(first) > 1 and ("cls" in first or "/" not in names[0][0])
+
+
+class _Headers:
+    """Reads little of a plain archive: the headers of its first members."""
+
+    def __init__(self, file: StoredFile) -> None:
+        self._file, self.position = file, 0
+
+    def read(self, size: int) -> bytes:
+        begin = min(self.position, self._file.size)
+        self.position += size
+        return self._file.read(begin, min(begin + size, self._file.size))
+
+    def skip(self, size: int) -> None:
+        self.position += size
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def holds_shards(directory: Path) -> bool:
+    """Tell whether a folder holds shards."""
+    first = min(directory.glob("*.tar"), default=None)
+    return first is not None and is_shard(str(first))
+
+
+def _without_query(location: str) -> str:
+    if not location.startswith(("http://", "https://")):
+        return location
+    parts = urlsplit(location)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
