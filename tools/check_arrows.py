@@ -21,7 +21,7 @@ ALLOWED = {
     "slipstream": "visionlab",
     "visionlab": LAYERS,
     "slipstream_cache": "filelock llvmlite numba numpy xxhash",
-    "slipstream_decoders": "PIL cvcuda llvmlite numba numpy nvidia torch",
+    "slipstream_decoders": "PIL llvmlite numba numpy nvidia torch triton",
     "slipstream_loader": (
         "slipstream_cache slipstream_decoders slipstream_s3sync "
         "PIL boto3 botocore dask datasets distributed fsspec huggingface_hub litdata numpy psutil "
@@ -37,6 +37,7 @@ ALLOWED = {
 }
 ONLY_UNDER = {
     ("slipstream_decoders", "torch"): "stages",
+    ("slipstream_decoders", "triton"): "stages",
     ("sqrtspace_streams", "torch"): "adapters",
 }
 

@@ -54,10 +54,14 @@ class BatchContext:
 
     def rows(self, chosen: NDArray[np.bool_]) -> BatchContext:
         """The context of some of the samples."""
+        return self.take(np.flatnonzero(chosen))
+
+    def take(self, rows: NDArray[np.int64]) -> BatchContext:
+        """The context of the given rows."""
         return replace(
             self,
-            sample_ids=self.sample_ids[chosen],
-            occurrences=self.sample_occurrences[chosen],
+            sample_ids=self.sample_ids[rows],
+            occurrences=self.sample_occurrences[rows],
         )
 
     def in_view(self, view: str) -> BatchContext:

@@ -118,7 +118,7 @@ def crop_views(
         crops.flips[:, row] = False
         crops.outputs[:, row] = [image.ctypes.data for image in temporary]
         crops.sizes[:, row] = [image.shape[:2] for image in temporary]
-    job = CropJob(batch, crops, quality, _screened(batch, crops.bounds), colors=colors)
+    job = CropJob(batch, crops, quality, screened(batch, crops.bounds), colors=colors)
     rows = np.flatnonzero(job.statuses == DecodeStatus.OK)
 
     def crop(begin: int, end: int) -> None:
@@ -172,7 +172,7 @@ def decode_images(
     """
     engines = jpeg_engines(engine)
     images: list[NDArray[np.uint8]] = [np.empty((0, 0, 3), np.uint8)] * len(batch)
-    statuses = _screened(batch, None)
+    statuses = screened(batch, None)
     reasons: dict[int, str] = {}
 
     def decode(begin: int, end: int) -> None:
@@ -207,7 +207,7 @@ def _settled(
     return list(failed)
 
 
-def _screened(batch: EncodedBatch, bounds: NDArray[np.int32] | None) -> NDArray[np.int32]:
+def screened(batch: EncodedBatch, bounds: NDArray[np.int32] | None) -> NDArray[np.int32]:
     """Statuses before decoding: what no engine should see is marked already, shape (B,).
 
     ``bounds``: shape (V, B, 4).

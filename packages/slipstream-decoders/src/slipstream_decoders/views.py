@@ -40,6 +40,15 @@ class View:
         """``flips`` with the default filled in."""
         return np.zeros(len(self.boxes), np.bool_) if self.flips is None else self.flips
 
+    def take(self, rows: NDArray[np.int64]) -> View:
+        """The view of some of the images."""
+        return View(
+            Boxes(self.boxes.window[rows], self.boxes.bounds[rows]),
+            self.size if isinstance(self.size, tuple) else self.size[rows],
+            self.form,
+            None if self.flips is None else self.flips[rows],
+        )
+
     def lend(self, buffers: Buffers) -> Images:
         """Memory for the view: an array for images of one size, else a list of views of one."""
         if isinstance(self.size, tuple):

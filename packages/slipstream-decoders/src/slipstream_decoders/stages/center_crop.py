@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from slipstream_decoders.boxes import Boxes, center_boxes
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import Quality
-from slipstream_decoders.engines.choose import EngineName
+from slipstream_decoders.engines.choose import CropEngineName
 from slipstream_decoders.stages.crop import CropStage, DecodeOptions, Exif, check_size
 
 
@@ -25,7 +25,7 @@ class DecodeCenterCrop(CropStage):
         Where the result goes; default: the CPU.
     quality : {"fast", "exact"}
         ``exact`` equals Pillow's decode, crop and bilinear resize.
-    engine : {"auto", "native", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
     exif : {"ignore", "apply"}
         Whether EXIF orientation is applied.
     """
@@ -36,7 +36,7 @@ class DecodeCenterCrop(CropStage):
         *,
         device: Any = None,
         quality: Quality = "fast",
-        engine: EngineName = "auto",
+        engine: CropEngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
         super().__init__(check_size("size", size), device, DecodeOptions(quality, engine, exif))

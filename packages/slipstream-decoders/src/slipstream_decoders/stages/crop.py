@@ -17,7 +17,7 @@ from slipstream_decoders.boxes.orientation import displayed_sizes
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.decode import crop_views
 from slipstream_decoders.engines.base import Colors, Quality
-from slipstream_decoders.engines.choose import EngineName
+from slipstream_decoders.engines.choose import CropEngineName, EngineName
 from slipstream_decoders.pixel_form import UINT8, PixelForm
 from slipstream_decoders.stages.base import Stage, StageLike
 from slipstream_decoders.stages.output import Output, folded
@@ -28,19 +28,25 @@ Exif = Literal["ignore", "apply"]
 """What is done with EXIF orientation; torchvision's ``ImageFolder`` ignores it."""
 
 
+DEVICE_ENGINES = ("planes", "nvimgcodec")
+"""Engines that leave the resize to the stage's device."""
+
+
 @dataclass(frozen=True)
 class DecodeOptions:
     """How a decoding stage makes its pixels, whatever part of the image it takes."""
 
     quality: Quality = "fast"
-    engine: EngineName = "auto"
+    engine: CropEngineName = "auto"
     exif: Exif = "ignore"
     colors: Colors = "rgb"
 
     def __post_init__(self) -> None:
         _check_choice("quality", self.quality, ("exact", "fast"))
-        _check_choice("engine", self.engine, get_args(EngineName))
+        _check_choice("engine", self.engine, (*get_args(EngineName), *DEVICE_ENGINES))
         _check_choice("exif", self.exif, ("ignore", "apply"))
+        if self.engine == "planes" and self.quality == "exact":
+            raise ValueError("engine='planes' resizes planes: it has quality='fast' only")
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -110,7 +116,8 @@ class CropStage(Stage):
         self.size = size
         self.device = None if device is None else torch.device(device)
         self.options = replace(options, colors=self.colors)
-        self.uses_seek_points = self.colors == "rgb" and options.engine in ("auto", "native")
+        is_native = options.engine in ("auto", "native", "planes")
+        self.uses_seek_points = self.colors == "rgb" and is_native
         height_and_width(size)
 
     @abstractmethod
@@ -176,11 +183,11 @@ class CropStage(Stage):
         CorruptImageError, UnsupportedImageError
             With the ids of all samples that failed.
         """
-        return FusedCrop(self, Output()).apply(batch, context)
+        return FusedCrop(self, Output(device=self.device)).apply(batch, context)
 
     def fuse(self, following: StageLike, name: str) -> tuple[Stage, StageLike | None] | None:
         """See ``Stage``: flips, conversions and normalisations are done by the decoder."""
-        return FusedCrop(self, Output()).fuse(following, name)
+        return FusedCrop(self, Output(device=self.device)).fuse(following, name)
 
 
 class FusedCrop(Stage):
@@ -196,8 +203,8 @@ class FusedCrop(Stage):
         encoded = as_decodable(batch, self.crop.options, context)
         flips = self.output.drawn_flips(context)
         view = self.crop.view(encoded, context, self.output.form, flips)
-        (images,) = decode_views(encoded, [view], self.crop.options, context)
-        return on_device(images, self.crop.device)
+        (images,) = decode_views(encoded, [view], [self.crop], context)
+        return images
 
     def fuse(self, following: StageLike, name: str) -> tuple[Stage, StageLike | None] | None:
         """See ``Stage``."""
@@ -208,9 +215,10 @@ class FusedCrop(Stage):
 
 
 def can_fold(crop: CropStage) -> bool:
-    """Whether a crop may take over work of others: its result is a tensor on the CPU."""
+    """Whether a crop may take over work of others: its result is a tensor on the CPU or a GPU."""
     is_plain = type(crop).apply is CropStage.apply
-    return is_plain and crop.is_one_size and (crop.device is None or crop.device.type == "cpu")
+    is_known = crop.device is None or crop.device.type in ("cpu", "cuda")
+    return is_plain and crop.is_one_size and is_known
 
 
 def as_decodable(batch: Any, options: DecodeOptions, context: BatchContext) -> EncodedBatch:
@@ -220,27 +228,68 @@ def as_decodable(batch: Any, options: DecodeOptions, context: BatchContext) -> E
 
 
 def decode_views(
-    encoded: EncodedBatch, views: Sequence[View], options: DecodeOptions, context: BatchContext
-) -> list[torch.Tensor | list[NDArray[Any]]]:
-    """Views of one decode: a channels_last tensor, or a list of HWC arrays, for each."""
-    return [
-        images if isinstance(images, list) else torch.from_numpy(images).permute(0, 3, 1, 2)
-        for images in crop_views(
-            encoded,
-            views,
-            context,
-            quality=options.quality,
-            engine=options.engine,
-            apply_orientation=options.exif == "apply",
-            colors=options.colors,
-        )
-    ]
+    encoded: EncodedBatch, views: Sequence[View], crops: Sequence[CropStage], context: BatchContext
+) -> list[Any]:
+    """Views of one decode, as their crop stages want them.
+
+    Each is a channels_last tensor on the stage's device, or a list of HWC arrays (of CHW tensors
+    on a device).
+    """
+    options = crops[0].options
+    device = _shared_device(crops)
+    if device is not None:
+        return _views_on_device(encoded, views, options, device, context)
+    images = crop_views(
+        encoded,
+        views,
+        context,
+        quality=options.quality,
+        engine=_cpu_engine(options.engine),
+        apply_orientation=options.exif == "apply",
+        colors=options.colors,
+    )
+    return [_sent(image, crop.device) for image, crop in zip(images, crops, strict=True)]
 
 
-def on_device(images: Any, device: torch.device | None) -> Any:
-    """A view, moved if a device is given; lists of arrays become lists of CHW tensors there."""
-    if device is None:
-        return images
+def _shared_device(crops: Sequence[CropStage]) -> torch.device | None:
+    """The device that takes part in the crops; None where they are made on the CPU alone."""
+    options, devices = crops[0].options, {crop.device for crop in crops}
+    device = devices.pop() or torch.device("cpu")
+    is_simple = options.colors == "rgb" and all(crop.is_one_size for crop in crops)
+    if devices or not is_simple:
+        return None
+    if device.type == "cuda":
+        return device
+    return device if device.type == "cpu" and options.engine in DEVICE_ENGINES else None
+
+
+def _cpu_engine(engine: CropEngineName) -> EngineName:
+    return "auto" if engine == "planes" or engine == "nvimgcodec" else engine
+
+
+def _views_on_device(
+    encoded: EncodedBatch,
+    views: Sequence[View],
+    options: DecodeOptions,
+    device: torch.device,
+    context: BatchContext,
+) -> list[torch.Tensor]:
+    from slipstream_decoders.stages.device.choose import chosen_engine
+    from slipstream_decoders.stages.device.crop import DeviceJob, crop_by
+
+    by_exif = options.exif == "apply"
+    job = DeviceJob(encoded, views, device, context, options.quality, by_exif)
+    engine = options.engine
+    if engine == "auto" and options.quality == "fast" and device.type == "cuda":
+        engine = chosen_engine(job)
+    return crop_by(engine, job)
+
+
+def _sent(images: Any, device: torch.device | None) -> Any:
+    """A view where its stage wants it."""
     if isinstance(images, list):
+        if device is None:
+            return images
         return [torch.from_numpy(image).permute(2, 0, 1).to(device) for image in images]
-    return images.to(device, non_blocking=True)
+    tensor = torch.from_numpy(images).permute(0, 3, 1, 2)
+    return tensor if device is None else tensor.to(device, non_blocking=True)

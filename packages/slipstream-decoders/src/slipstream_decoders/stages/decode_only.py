@@ -26,6 +26,7 @@ class DecodeOnly(Stage):
 
     def __init__(self, *, engine: EngineName = "auto", exif: Exif = "ignore") -> None:
         self.options = DecodeOptions("exact", engine, exif)
+        self._engine: EngineName = engine
 
     def apply(self, batch: Any, context: BatchContext) -> list[NDArray[np.uint8]]:
         """Decode.
@@ -43,6 +44,6 @@ class DecodeOnly(Stage):
         return decode_images(
             as_encoded(batch),
             context,
-            engine=self.options.engine,
+            engine=self._engine,
             apply_orientation=self.options.exif == "apply",
         )

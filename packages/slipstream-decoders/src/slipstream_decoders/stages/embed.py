@@ -14,7 +14,7 @@ from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import Quality
 from slipstream_decoders.engines.choose import EngineName
 from slipstream_decoders.stages.base import Stage
-from slipstream_decoders.stages.crop import Exif, as_encoded, check_size, on_device
+from slipstream_decoders.stages.crop import Exif, as_encoded, check_size
 from slipstream_decoders.stages.multi_crop import view_crops
 from slipstream_decoders.stages.short_long import (
     DecodeRandomResizeShortCropLong,
@@ -150,7 +150,9 @@ class DecodeMultiResizeCropEmbed(Stage):
                 canvas[row, y : y + side, x : x + side, 3] = 255
 
         context.threads.run(paste, len(crops))
-        pasted: torch.Tensor = on_device(torch.from_numpy(canvas).permute(0, 3, 1, 2), self.device)
+        pasted = torch.from_numpy(canvas).permute(0, 3, 1, 2)
+        if self.device is not None:
+            pasted = pasted.to(self.device, non_blocking=True)
         return pasted
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from slipstream_decoders.engines.base import Quality
-from slipstream_decoders.engines.choose import EngineName
+from slipstream_decoders.engines.choose import CropEngineName
 from slipstream_decoders.stages.crop import CropStage, Exif
 from slipstream_decoders.stages.direct_random_resized import DecodeDirectRandomResizedCrop
 from slipstream_decoders.stages.random_resized import DecodeRandomResizedCrop
@@ -84,7 +84,7 @@ class DecodeMultiRandomResizedCrop(DecodeViews):
     device : device, optional
         Where the results go; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
     exif : {"ignore", "apply"}
 
     Notes
@@ -100,7 +100,7 @@ class DecodeMultiRandomResizedCrop(DecodeViews):
         *,
         device: Any = None,
         quality: Quality = "fast",
-        engine: EngineName = "auto",
+        engine: CropEngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
         if crop_mode not in get_args(CropMode):
@@ -124,7 +124,7 @@ class DecodeUniformMultiRandomResizedCrop(DecodeViews):
     device : device, optional
         Where the results go; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
     exif : {"ignore", "apply"}
     """
 
@@ -138,7 +138,7 @@ class DecodeUniformMultiRandomResizedCrop(DecodeViews):
         seeds: Sequence[int] | None = None,
         device: Any = None,
         quality: Quality = "fast",
-        engine: EngineName = "auto",
+        engine: CropEngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
         if num_crops < 1:
@@ -169,7 +169,7 @@ class DecodeMultiRandomResizeShortCropLong(DecodeViews):
     device : device, optional
         Where the results go; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
     exif : {"ignore", "apply"}
     """
 
@@ -180,7 +180,7 @@ class DecodeMultiRandomResizeShortCropLong(DecodeViews):
         *,
         device: Any = None,
         quality: Quality = "fast",
-        engine: EngineName = "auto",
+        engine: CropEngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
         options = {"device": device, "quality": quality, "engine": engine, "exif": exif}

@@ -33,6 +33,8 @@ class Output:
     form: PixelForm = UINT8
     flips: tuple[tuple[str, DrawFlips], ...] = ()
     """Name of a stage, which keys its random stream, and which samples it mirrors."""
+    device: torch.device | None = None
+    """Where the pixels are written; None: on the CPU."""
 
     def mirrored(self, name: str, draw: DrawFlips) -> Output:
         """With left and right changed for the samples that ``draw`` says, under a stage's name."""
@@ -55,10 +57,9 @@ class Output:
         -------
         Output or None
             None where no decoder writes it: another type than float32 and float16, another number
-            of channels than 3, another device than the CPU.
+            of channels than 3, another device than that of the output.
         """
-        on_cpu = device is None or torch.device(device).type == "cpu"
-        if not on_cpu or dtype not in _DTYPES or len(mean) != 3:
+        if not self._is_on(device) or dtype not in _DTYPES or len(mean) != 3:
             return None
         unit = 255.0 if self.form.dtype == np.uint8 else 1.0
         r, g, b = (
@@ -67,6 +68,13 @@ class Output:
         )
         form = PixelForm(np.dtype(_DTYPES[dtype]), (r[0], g[0], b[0]), (r[1], g[1], b[1]))
         return replace(self, form=form)
+
+    def _is_on(self, device: Any) -> bool:
+        """Whether a device, None for any, is that of the output."""
+        if device is None:
+            return True
+        here, there = self.device or torch.device("cpu"), torch.device(device)
+        return here.type == there.type and there.index in (None, here.index)
 
     def drawn_flips(self, context: BatchContext) -> NDArray[np.bool_] | None:
         """Which samples are mirrored by an odd number of stages; None if no stage mirrors."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from slipstream_decoders.boxes import Boxes, random_resized_boxes
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import Quality
-from slipstream_decoders.engines.choose import EngineName
+from slipstream_decoders.engines.choose import CropEngineName
 from slipstream_decoders.stages.crop import CropStage, DecodeOptions, Exif
 
 
@@ -32,7 +32,7 @@ class DecodeRandomResizedCrop(CropStage):
         Where the result goes; default: the CPU.
     quality : {"fast", "exact"}
         ``exact`` equals Pillow's decode, crop and bilinear resize.
-    engine : {"auto", "native", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
     exif : {"ignore", "apply"}
 
     Notes
@@ -49,7 +49,7 @@ class DecodeRandomResizedCrop(CropStage):
         seed: int | None = None,
         device: Any = None,
         quality: Quality = "fast",
-        engine: EngineName = "auto",
+        engine: CropEngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
         super().__init__(size, device, DecodeOptions(quality, engine, exif))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from slipstream_decoders.boxes import Boxes, resize_center_boxes
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import Quality
-from slipstream_decoders.engines.choose import EngineName
+from slipstream_decoders.engines.choose import CropEngineName
 from slipstream_decoders.stages.crop import CropStage, DecodeOptions, Exif, check_size
 
 
@@ -29,7 +29,7 @@ class DecodeResizeCrop(CropStage):
     device : device, optional
         Where the result goes; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
     exif : {"ignore", "apply"}
 
     Raises
@@ -45,7 +45,7 @@ class DecodeResizeCrop(CropStage):
         *,
         device: Any = None,
         quality: Quality = "fast",
-        engine: EngineName = "auto",
+        engine: CropEngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
         self.resize_size = check_size("resize_size", resize_size)

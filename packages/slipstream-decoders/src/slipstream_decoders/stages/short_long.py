@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from slipstream_decoders.boxes import Boxes, resize_crop_boxes
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import Quality
-from slipstream_decoders.engines.choose import EngineName
+from slipstream_decoders.engines.choose import CropEngineName
 from slipstream_decoders.stages.crop import CropStage, DecodeOptions, Exif, check_size
 
 SizeMode = Literal["per_batch", "per_image"]
@@ -47,7 +47,7 @@ class DecodeRandomResizeShortCropLong(CropStage):
     device : device, optional
         Where the result goes; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow"}
+    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
     exif : {"ignore", "apply"}
 
     Notes
@@ -67,7 +67,7 @@ class DecodeRandomResizeShortCropLong(CropStage):
         seed: int | None = None,
         device: Any = None,
         quality: Quality = "fast",
-        engine: EngineName = "auto",
+        engine: CropEngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
         super().__init__(size, device, DecodeOptions(quality, engine, exif))

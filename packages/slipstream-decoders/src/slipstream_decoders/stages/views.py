@@ -23,7 +23,6 @@ from slipstream_decoders.stages.crop import (
     as_decodable,
     can_fold,
     decode_views,
-    on_device,
 )
 from slipstream_decoders.stages.output import Output, folded
 
@@ -95,7 +94,7 @@ class DecodeViews(Stage):
             raise ValueError("expected at least one crop")
         self._crops = dict(crops)
         self._as_list = as_list
-        self._outputs = dict.fromkeys(crops, Output())
+        self._outputs = {name: Output(device=crop.crop.device) for name, crop in crops.items()}
         self.crops = {name: crop.crop for name, crop in crops.items()}
         self.uses_seek_points = any(crop.uses_seek_points for crop in self.crops.values())
         if len({crop.options for crop in self.crops.values()}) > 1:
@@ -126,11 +125,8 @@ class DecodeViews(Stage):
             place = context.in_view(each.view).in_stage(each.stage or context.stage)
             flips = output.drawn_flips(context.in_view(name))
             wanted.append(each.crop.view(encoded, place, output.form, flips))
-        decoded = decode_views(encoded, wanted, options, context)
-        views = {
-            name: on_device(images, crop.device)
-            for (name, crop), images in zip(self.crops.items(), decoded, strict=True)
-        }
+        decoded = decode_views(encoded, wanted, list(self.crops.values()), context)
+        views = dict(zip(self.crops, decoded, strict=True))
         return list(views.values()) if self._as_list else views
 
     def fuse(self, following: StageLike, name: str) -> tuple[Stage, StageLike | None] | None:

@@ -108,7 +108,7 @@ def layout_planes(header: NDArray[np.int64], window: Window, pixels: int) -> tup
 
 
 @kernel
-def _planes_at(header: NDArray[np.int64], planes: Planes, across: int, down: int) -> Planes:
+def planes_at(header: NDArray[np.int64], planes: Planes, across: int, down: int) -> Planes:
     """The same planes from so many MCUs to the right and down on."""
     x, y = across * header[MCU_WIDTH], down * header[MCU_HEIGHT]
     chroma = np.int64(0)
@@ -124,7 +124,7 @@ def _planes_at(header: NDArray[np.int64], planes: Planes, across: int, down: int
 
 
 @kernel
-def _rectangles_to_decode(
+def rectangles_to_decode(
     image: Image, header: NDArray[np.int64], crops: Crops, row: int, scratch: Scratch
 ) -> tuple[Window, int]:
     """The window of all crops, and in how many rectangles it is decoded.
@@ -168,7 +168,7 @@ def crop_by_planes(
         return SIZE_MISMATCH
     if not are_crops_inside(crops, row, image.height, image.width):
         return BAD_BOX
-    window, num_rectangles = _rectangles_to_decode(image, header, crops, row, scratch)
+    window, num_rectangles = rectangles_to_decode(image, header, crops, row, scratch)
     planes, plane_bytes = layout_planes(header, window, scratch.pixels)
     if plane_bytes > scratch.pixel_bytes:
         return TOO_SMALL
@@ -180,7 +180,7 @@ def crop_by_planes(
             image.size,
             header,
             Window(x_begin, y_begin, x_end, y_end),
-            _planes_at(header, planes, across, down),
+            planes_at(header, planes, across, down),
             image.points,
             image.points_bytes,
             scratch.decoder,
