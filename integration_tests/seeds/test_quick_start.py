@@ -48,21 +48,6 @@ def test_quick_start(train: Path) -> None:
         assert labels.shape == (4,)
 
 
-def test_custom_pipelines_from_the_decoders_module(train: Path) -> None:
-    """Training and validation pipelines with names from submodules."""
-    from slipstream import SlipstreamDataset, SlipstreamLoader
-    from slipstream.decoders import DecodeCenterCrop, DecodeRandomResizedCrop
-    from slipstream.transforms import Normalize, ToTorchImage
-
-    for decode in (DecodeRandomResizedCrop(224), DecodeCenterCrop(224)):
-        loader = SlipstreamLoader(
-            SlipstreamDataset(str(train)),
-            batch_size=4,
-            pipelines={"image": [decode, ToTorchImage(device="cpu"), Normalize()]},
-        )
-        assert next(iter(loader))["image"].shape == (4, 3, 224, 224)
-
-
 def test_looking_at_a_cache_in_a_notebook(train: Path) -> None:
     """cache_path, len, excluded fields, loader.cache, CHW tensors, shutdown."""
     from slipstream import DecodeOnly, SlipstreamDataset, SlipstreamLoader
