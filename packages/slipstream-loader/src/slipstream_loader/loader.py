@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +15,19 @@ from numpy.typing import ArrayLike, NDArray
 from slipstream_cache import SampleReader
 from slipstream_decoders import BatchContext, StageLike, find_turbojpeg
 from slipstream_decoders.buffers import Buffers
-from slipstream_loader.batches import Batch, BatchMaker
+from slipstream_loader.batches import Batch
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import LoaderError
 from slipstream_loader.failures import FailurePolicy, OnError
+from slipstream_loader.growing_cache import GrowingCache, RequestAhead
 from slipstream_loader.order import OrderName, QuasiRandom, checked_order
 from slipstream_loader.plan import EpochPlan, Selection
 from slipstream_loader.prefetch import PrefetchIterator
-from slipstream_loader.prepare import (
-    fetch_what_is_missing,
-    open_samples,
-    send_what_is_missing,
-)
+from slipstream_loader.prepare import open_samples
 from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
 from slipstream_loader.read_ahead import ReadAhead
+from slipstream_loader.reading import ReadingOptions, check_image_format, open_reading
 from slipstream_loader.remote_cache import RemoteCache, sync_cache
-from slipstream_loader.seek_points import ensure_seek_points
 from slipstream_loader.state import LoaderState
 from slipstream_loader.telemetry import LoaderStats, Telemetry
 from slipstream_loader.transfer import (
@@ -40,7 +37,7 @@ from slipstream_loader.transfer import (
     batch_buffers,
     transfer_to,
 )
-from slipstream_loader.yuv420 import ImageFormat, PlanarImages, planar_field, write_yuv420
+from slipstream_loader.yuv420 import ImageFormat
 
 PADDING = "_padding"
 """Name of the mask, bool of shape (B,), of repeats that only make ranks equal; it is there when
@@ -59,7 +56,7 @@ class _Epoch:
     epoch: int
     num_threads: int | None
     has_padding: bool
-    read_ahead: ReadAhead
+    read_ahead: ReadAhead | RequestAhead
 
     def make(self, number: int) -> Delivery | None:
         self.read_ahead.before(number, len(self.plan), self._sample_ids)
@@ -198,6 +195,11 @@ class SlipstreamLoader:
         Of an S3-compatible service, such as ``https://s3.wasabisys.com``.
     presync_s3 : bool
         Copy a LitData data set from S3 as a whole before its cache is built (``sync_s3_dataset``).
+    overlap_build : bool
+        Begin before the cache of a data set on S3 is built: the first epoch reads from the source
+        what is not stored yet, in the same order. Seek points and sharing follow when the first
+        epoch that finds the cache complete begins. Not with ``yuv420``, nor where bad samples are
+        skipped or replaced.
     verbose : bool
         Whether building the cache and seek points shows its progress (on rank 0).
 
@@ -251,6 +253,7 @@ class SlipstreamLoader:
         remote_cache: str | RemoteCache | None = None,
         remote_cache_endpoint_url: str | None = None,
         presync_s3: bool = False,
+        overlap_build: bool = False,
         verbose: bool = True,
     ) -> None:
         arguments = {
@@ -279,22 +282,15 @@ class SlipstreamLoader:
         fields = _chosen_fields(list(self.dataset.field_types), self.pipelines, exclude_fields)
         verbose = verbose and self._ranks.rank == 0
         self._remote = _remote_of(remote_cache, remote_cache_endpoint_url)
-        self.cache: SampleReader = open_samples(
-            self.dataset, remote=self._remote, presync=presync_s3, verbose=verbose
-        )
-        if self._remote is not None:
-            fetch_what_is_missing(self._remote, self.cache, verbose=verbose)
+        check_image_format(image_format)
         self.image_format = image_format
-        planes = self._planes(fields, image_field, verbose)
-        if seek_points:
-            of_jpegs = {
-                name: stages
-                for name, stages in self.pipelines.items()
-                if planes is None or name != planes.field
-            }
-            ensure_seek_points(self.cache, of_jpegs, verbose=verbose)
-        if self._remote is not None and self._ranks.rank == 0:
-            send_what_is_missing(self._remote, self.cache, verbose=verbose)
+        self.cache: SampleReader = open_samples(
+            self.dataset,
+            remote=self._remote,
+            presync=presync_s3,
+            overlap=overlap_build and image_format == "jpeg" and on_error in ("raise", "zero"),
+            verbose=verbose,
+        )
         self._selection = Selection(
             num_stored=len(self.cache),
             batch_size=batch_size,
@@ -310,19 +306,22 @@ class SlipstreamLoader:
         self._num_batches = self._selection.num_batches()
         self.seed = agreed_seed(seed, self._ranks)
         self._telemetry = Telemetry()
-        maker = BatchMaker(
-            self.cache,
-            fields,
-            self.pipelines,
-            after_batch_transforms,
-            self.device,
-            self._telemetry,
-            planes,
+        self._reading_options = ReadingOptions(
+            fields=fields,
+            pipelines=self.pipelines,
+            after_batch=after_batch_transforms,
+            device=self.device,
+            batch_size=batch_size,
+            indices=self._selection.indices,
+            on_error=on_error,
+            image_format=image_format,
+            image_field=image_field,
+            seek_points=seek_points,
+            remote=self._remote,
+            is_first_rank=self._ranks.rank == 0,
+            verbose=verbose,
         )
-        self._read_ahead = ReadAhead(maker.prefetch, maker.unmap, batch_size)
-        self._policy = FailurePolicy(
-            on_error, maker, self.cache, self._selection.indices, self._telemetry
-        )
+        self._reading = open_reading(self.cache, self._reading_options, self._telemetry)
         self._transfer = transfer_to(self.device)
         pinned = isinstance(self._transfer, CudaTransfer) if pin_memory is None else pin_memory
         self._buffers = batch_buffers(pinned and torch.cuda.is_available(), batches_ahead + 2)
@@ -345,18 +344,21 @@ class SlipstreamLoader:
         return iterator
 
     def _start_epoch(self) -> tuple[_Progress, PrefetchIterator[Delivery]]:
+        if isinstance(self.cache, GrowingCache) and self.cache.is_complete:
+            self.cache = self.cache.wait()
+            self._reading = open_reading(self.cache, self._reading_options, self._telemetry)
         epoch, position = self._next_epoch, self._next_position
         plan = self._selection.plan(self.seed, epoch, position)
         make = _Epoch(
             plan=plan,
-            policy=self._policy,
+            policy=self._reading.policy,
             transfer=self._transfer,
             buffers=self._buffers,
             seed=self.seed,
             epoch=epoch,
             num_threads=self.num_threads,
             has_padding=self._ranks.world_size > 1 and not self._selection.drop_last,
-            read_ahead=self._read_ahead,
+            read_ahead=self._reading.read_ahead,
         ).make
         self._latest = _Progress(plan, epoch)
         self._next_epoch, self._next_position = epoch + 1, 0
@@ -467,19 +469,6 @@ class SlipstreamLoader:
         """End all iterations and wait for their threads. The loader can be iterated again."""
         for iterator in list(self._iterators):
             iterator.close()
-
-    def _planes(
-        self, fields: Sequence[str], image_field: str | None, verbose: bool
-    ) -> PlanarImages | None:
-        """The planes of the image field, made if need be; None where images are as stored."""
-        if self.image_format not in get_args(ImageFormat):
-            raise ValueError(
-                f"image_format must be one of {get_args(ImageFormat)}, got {self.image_format!r}"
-            )
-        if self.image_format != "yuv420":
-            return None
-        images = [name for name in self.cache.image_fields if name in fields]
-        return write_yuv420(self.cache, planar_field(images, image_field), verbose=verbose)
 
     def _state(self, epoch: int, samples: int) -> LoaderState:
         return LoaderState(

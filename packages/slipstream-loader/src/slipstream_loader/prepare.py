@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slipstream_cache import CacheWriteError, SampleCache, SampleReader, build
+from slipstream_cache import CacheWriteError, SampleCache, SampleReader, build, cache_key
 from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.errors import DatasetArgumentError, EmptyDatasetError
+from slipstream_loader.growing_cache import GrowingCache, reads_alone
 from slipstream_loader.presync import presynced
 from slipstream_loader.progress import progress_bar
 from slipstream_loader.remote_cache import (
@@ -38,12 +39,29 @@ def open_samples(
     *,
     remote: RemoteCache | None = None,
     presync: bool = False,
+    overlap: bool = False,
     verbose: bool = True,
 ) -> SampleReader:
-    """What a loader reads: the view that the data set is given, or its cache; see below."""
-    if isinstance(dataset.source, SampleReader):
-        return dataset.source
-    return prepare_cache(dataset, remote=remote, presync=presync, verbose=verbose)
+    """What a loader reads: the view that the data set is given, or its cache; see below.
+
+    With ``overlap``, a cache that has to be built from a remote source is returned before it is
+    complete, as a `GrowingCache`.
+    """
+    source = dataset.source
+    if isinstance(source, SampleReader):
+        return source
+    path = Path(dataset.cache_path)
+    if not overlap or not reads_alone(source) or not len(source) or _is_published(path):
+        return prepare_cache(dataset, remote=remote, presync=presync, verbose=verbose)
+    if remote is not None and _fetched(remote, path, verbose):
+        return SampleCache.open(path)
+
+    def build_behind(progress: Callable[[int, int], None]) -> SampleCache:
+        options = dataset.storage_options
+        return build(source, path, options=options, transcode=transcode, progress=progress)
+
+    key = cache_key(source.fingerprint(), dataset.storage_options)
+    return GrowingCache(source, path, key, dataset.storage_options, build_behind)
 
 
 def prepare_cache(
@@ -94,7 +112,7 @@ def prepare_cache(
     if len(source) == 0:
         raise EmptyDatasetError(f"{source.uri} has no samples")
     path = Path(dataset.cache_path)
-    if not (path / MANIFEST_NAME).exists():
+    if not _is_published(path):
         if remote is not None and _fetched(remote, path, verbose):
             return SampleCache.open(path)
         if presync:
@@ -128,6 +146,10 @@ def send_what_is_missing(remote: RemoteCache, cache: SampleReader, *, verbose: b
         with _warned(remote, f"{one.cache_dir} is complete and used, but not shared"):
             send_cache(remote, one, verbose=verbose)
             send_additions(remote, one, verbose=verbose)
+
+
+def _is_published(path: Path) -> bool:
+    return (path / MANIFEST_NAME).exists()
 
 
 def _fetched(remote: RemoteCache, path: Path, verbose: bool) -> bool:

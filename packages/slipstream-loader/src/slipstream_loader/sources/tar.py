@@ -129,10 +129,24 @@ class TarSource:
     def __getitem__(self, index: int, /) -> dict[str, Any]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
-        sample: dict[str, Any] = {"image": self._members[index]}
+        return self._sample(index, self._members[index])
+
+    def _sample(self, index: int, image: bytes) -> dict[str, Any]:
+        sample: dict[str, Any] = {"image": image}
         if self.classes:
             sample["label"] = int(self._listing.labels[index])
         return {**sample, "index": int(index), "path": self.describe(index)}
+
+    @property
+    def reads_alone(self) -> bool:
+        """Whether `read_alone` is one small request: the archive is remote and plain."""
+        return self._file.is_remote and self._compression == "none"
+
+    def read_alone(self, index: int, /) -> dict[str, Any]:
+        """Return a sample without reading those around it; of an archive that `reads_alone`."""
+        start = int(self._listing.starts[index])
+        image = self._file.read(start, start + int(self._listing.sizes[index]))
+        return self._sample(index, image)
 
     def fingerprint(self) -> str:
         """Hash of the archive's content, or of its ETag: 64 hexadecimal characters."""
