@@ -217,6 +217,23 @@ def test_errors_of_the_source_that_are_no_read_errors_pass_unchanged(tmp_path: P
     assert [entry.name for entry in (tmp_path / "c").iterdir()] == ["build.json"]
 
 
+def test_a_source_is_let_go_at_the_end(tmp_path: Path) -> None:
+    """Its ``close`` is called after a build and after a failure, and not where nothing is read."""
+
+    class Closing(MemorySource):
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+
+    source, broken = Closing(samples(5)), Closing([*samples(5), ZeroDivisionError("bug")])
+    build(source, tmp_path / "c")
+    build(source, tmp_path / "c")
+    with pytest.raises(ZeroDivisionError):
+        build(broken, tmp_path / "d")
+    assert (source.closed, broken.closed) == (1, 1)
+
+
 def test_an_interrupt_leaves_no_temporary_files(tmp_path: Path) -> None:
     """Ctrl-C in the middle removes the part that was being written."""
 

@@ -193,9 +193,12 @@ def test_images_keep_their_files(write: Write, tmp_path: Path) -> None:
 
 
 def test_samples_that_are_no_dicts(write: Write, tmp_path: Path) -> None:
-    """Tuples have numbered fields, a single value has a name, nested leaves have their path."""
+    """Pairs, longer tuples, single values and nested leaves: what their fields are named."""
     pairs = [(jpeg(i), i) for i in range(NUM_SAMPLES)]
-    check(write(pairs), [{"0": data, "1": label} for data, label in pairs], tmp_path / "a")
+    check(write(pairs), [{"image": data, "label": label} for data, label in pairs], tmp_path / "a")
+    triples = [(data, label, f"{label}") for data, label in pairs]
+    numbered = [{"0": data, "1": label, "2": text} for data, label, text in triples]
+    check(write(triples), numbered, tmp_path / "d")
     check(
         write([data for data, _ in pairs]), [{"value": data} for data, _ in pairs], tmp_path / "b"
     )

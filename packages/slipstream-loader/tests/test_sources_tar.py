@@ -6,7 +6,7 @@ import io
 import os
 import pickle
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,15 @@ from slipstream_cache import Source, StorageOptions, build, cache_key
 from slipstream_decoders import DecodeResizeCrop
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.errors import EmptyDatasetError, SourceError
-from slipstream_loader.sources import ImageFolderSource, TarSource, open_source, tar_members
+from slipstream_loader.sources import (
+    ImageFolderSource,
+    TarSource,
+    block_reader,
+    open_source,
+    tar_members,
+)
 from slipstream_loader.sources import tar as tar_module
+from slipstream_loader.sources.block_reader import Block, BlockReader
 
 Write = Callable[..., Path]
 
@@ -382,3 +389,25 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
         p.name: p.stat().st_mtime_ns for p in cache_dir.glob("part-?????")
     }.items() >= sealed.items()
     assert [cache[i]["image"] for i in range(40)] == [jpeg(i) for i in range(40)]
+
+
+def test_blocks_that_were_served_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads forward keeps little; blocks that are still wanted stay until the limit."""
+    monkeypatch.setattr(block_reader, "_KEPT_BYTES", 100)
+    monkeypatch.setattr(block_reader, "_SERVED_BYTES", 20)
+    opened: list[int] = []
+
+    def open_stream(block: int) -> Iterator[Block[int]]:
+        opened.append(block)
+        for number in range(block, 20):
+            yield Block(number, [2 * number, 2 * number + 1], 10)
+
+    def reader() -> BlockReader[int]:
+        return BlockReader(np.arange(0, 41, 2), np.zeros(1, np.int64), open_stream)
+
+    forward = reader()
+    assert [forward[i] for i in range(40)] == list(range(40))
+    assert (opened, len(forward._kept)) == ([0], 2)
+    halves = reader()
+    assert [halves[i] for i in [*range(0, 20, 2), *range(1, 20, 2)]]
+    assert (opened, len(halves._kept)) == ([0, 0], 10)

@@ -49,7 +49,7 @@ from slipstream_cache.publish import (
     publish_file,
     remove_leftovers,
 )
-from slipstream_cache.source import Source, StorageOptions, Transcode
+from slipstream_cache.source import Source, StorageOptions, Transcode, release
 
 _logger = logging.getLogger(__name__)
 
@@ -133,7 +133,10 @@ def build(
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with build_lock(directory):
-            return _Build(job, key, progress).run(executor)
+            try:
+                return _Build(job, key, progress).run(executor)
+            finally:
+                release(source)
     except CacheError:
         raise
     except OSError as error:

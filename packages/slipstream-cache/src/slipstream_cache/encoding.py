@@ -134,7 +134,11 @@ def _as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.nd
         raise TypeError(f"expected {expected}, got {type(value).__name__} {_shortened(value)}")
     array = np.asarray(value)
     if array.dtype.newbyteorder("<") != dtype or array.shape != shape:
-        raise TypeError(f"expected {expected}, got {array.dtype.str} of shape {array.shape}")
+        advice = ""
+        if array.shape != shape:
+            advice = "; arrays of several shapes are stored as lists: give array.tolist()"
+        found = f"{array.dtype.str} of shape {array.shape}"
+        raise TypeError(f"expected {expected}, got {found}{advice}")
     return array
 
 

@@ -39,6 +39,10 @@ class Source(Protocol):
 
     A source that is read forward, such as a compressed archive, says so by an attribute
     ``is_sequential`` that is true: builders then read no sample far ahead of the others.
+
+    A source that holds something while it is read, such as downloads, connections or decoded
+    blocks, may have a method ``close``: a build calls it at its end. Reading afterwards must work
+    and take hold of these again.
     """
 
     @property
@@ -67,6 +71,13 @@ class Source(Protocol):
 def is_sequential(source: Source) -> bool:
     """Tell whether the samples of a source are best read in their order."""
     return bool(getattr(source, "is_sequential", False))
+
+
+def release(source: Source) -> None:
+    """Let a source let go of what it holds to be read."""
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from slipstream_cache import CacheWriteError, SampleCache, SampleReader, build, cache_key
 from slipstream_cache.layout import MANIFEST_NAME
+from slipstream_cache.source import release
 from slipstream_loader.errors import DatasetArgumentError, EmptyDatasetError
 from slipstream_loader.growing_cache import GrowingCache, reads_alone
 from slipstream_loader.presync import presynced
@@ -23,7 +24,6 @@ from slipstream_loader.remote_cache import (
     send_additions,
     send_cache,
 )
-from slipstream_loader.sources.litdata import LitDataSource
 from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.transcode import transcode
 
@@ -116,20 +116,18 @@ def prepare_cache(
         if remote is not None and _fetched(remote, path, verbose):
             return SampleCache.open(path)
         if presync:
-            source = presynced(source, path.parent, verbose=verbose)
+            given, source = source, presynced(source, path.parent, verbose=verbose)
+            release(given)
     with _build_progress(len(source), verbose) as progress:
-        try:
-            return build(
-                source,
-                path,
-                options=dataset.storage_options,
-                transcode=transcode,
-                num_workers=num_workers,
-                progress=progress,
-                executor=executor,
-            )
-        finally:
-            _close(source, dataset.source)
+        return build(
+            source,
+            path,
+            options=dataset.storage_options,
+            transcode=transcode,
+            num_workers=num_workers,
+            progress=progress,
+            executor=executor,
+        )
 
 
 def fetch_what_is_missing(remote: RemoteCache, cache: SampleReader, *, verbose: bool) -> None:
@@ -185,10 +183,3 @@ def _build_progress(total: int, verbose: bool) -> Iterator[Callable[[int, int], 
             bar.update(done - bar.n)
 
         yield progress
-
-
-def _close(*sources: object) -> None:
-    """End downloads, which are of no use any more."""
-    for source in sources:
-        if isinstance(source, LitDataSource):
-            source.close()

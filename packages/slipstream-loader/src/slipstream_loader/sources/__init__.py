@@ -22,7 +22,8 @@
     archives     tar_headers.py  tar_listing.py  tar_members.py  file_listing.py (kept on disk)
                  file_names.py  shard_names.py  webdataset_samples.py
     formats      beton_layout.py  mds_index.py  mds_encodings.py
-    tables       arrow_rows.py  table_splits.py  manifest_rows.py
+    tables       arrow_rows.py  arrow_values.py  table_splits.py  manifest_rows.py
+                 stored_tables.py (S3, HTTP)  ranged_file.py
     objects      sample_form.py (values to fields)  pil_files.py  content_hash.py (fingerprint)
 
 Each source implements ``slipstream_cache.Source``.

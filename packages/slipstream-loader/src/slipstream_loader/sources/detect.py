@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from slipstream_cache import SampleCache, SampleReader, Source
-from slipstream_loader.errors import SourceError
+from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
 from slipstream_loader.sources.beton import BetonSource, is_beton
 from slipstream_loader.sources.huggingface import (
@@ -19,7 +20,7 @@ from slipstream_loader.sources.huggingface import (
 )
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.iterable import IterableSource, is_iterable
-from slipstream_loader.sources.litdata import is_litdata, open_litdata
+from slipstream_loader.sources.litdata import NoIndexError, is_litdata, open_litdata
 from slipstream_loader.sources.manifest import MANIFEST_EXTENSIONS, ManifestSource
 from slipstream_loader.sources.mds import MDSSource, is_mds
 from slipstream_loader.sources.object_store import is_object_url
@@ -33,6 +34,7 @@ from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.shard_names import names_several
 from slipstream_loader.sources.stored_file import is_url
+from slipstream_loader.sources.stored_tables import StoredTables, is_table_url
 from slipstream_loader.sources.tar import TarSource, is_archive
 from slipstream_loader.sources.webdataset import WebDatasetSource, holds_shards, is_shard
 
@@ -41,8 +43,8 @@ _SUPPORTED: Final = (
     "supported are: a folder of images (in one folder for each class, or all together), a tar "
     "archive of one or shards of WebDataset (also s3:// and https://), a file of FFCV (.beton, "
     ".ffcv; also s3:// and https://), a LitData or MDS data set (also s3://), a list of images "
-    "(.csv, .tsv, .jsonl), parquet files (also hf://datasets/...), a slipcache directory, a data "
-    "set object, an iterable, and any slipstream_cache.Source"
+    "(.csv, .tsv, .jsonl), parquet files (also s3://, https:// and hf://datasets/...), a "
+    "slipcache directory, a data set object, an iterable, and any slipstream_cache.Source"
 )
 
 
@@ -90,10 +92,18 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
         return _open_archive(location, access)
     if is_beton(location) and _is_file_or_url(location):
         return BetonSource(location, storage_options=access.storage_options)
+    if is_table_url(location):
+        return _tables_at(location, access)
     if is_object_url(location):
         if is_mds(location, access.storage_options):
             return MDSSource(location, storage_options=access.storage_options)
-        return open_litdata(location, access)
+        try:
+            return open_litdata(location, access)
+        except NoIndexError as error:
+            try:
+                return _tables_at(location, access)
+            except EmptyDatasetError:
+                raise SourceError(f"{error} There are no parquet files either") from error
     if is_hub_url(location):
         _refuse(access, location)
         return TableSource(HubTables(location))
@@ -137,6 +147,11 @@ def _open_archive(location: str, access: AccessOptions) -> Source:
 
 def _is_file_or_url(location: str) -> bool:
     return is_url(location) or Path(location).expanduser().is_file()
+
+
+def _tables_at(url: str, access: AccessOptions) -> TableSource:
+    _refuse(replace(access, storage_options=None), url)
+    return TableSource(StoredTables(url, access.storage_options))
 
 
 def _refuse(access: AccessOptions, what: str) -> None:

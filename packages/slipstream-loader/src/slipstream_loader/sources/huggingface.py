@@ -153,6 +153,10 @@ class HuggingFaceSource:
         """Return ``name[index]``."""
         return f"{self._where}[{index}]"
 
+    def close(self) -> None:
+        """Forget what was read; reading begins anew."""
+        vars(self).pop("_blocks", None)
+
     def __repr__(self) -> str:
         return f"HuggingFaceSource({self.uri}: {len(self)} rows)"
 

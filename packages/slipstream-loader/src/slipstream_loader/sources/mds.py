@@ -240,7 +240,7 @@ class _OpenShard:
         shard = self._shard
         try:
             file: StoredFile = (
-                ObjectFile(self._place, shard.name)
+                ObjectFile(self._place, self._place.stat(shard.name))
                 if isinstance(self._place, ObjectStore)
                 else LocalFile(self._place / shard.name)
             )

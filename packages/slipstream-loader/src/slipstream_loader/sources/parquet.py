@@ -1,10 +1,15 @@
-"""Parquet and Arrow files, local or remote: read by row groups, never whole."""
+"""Parquet and Arrow files, local or remote: read by row groups, never whole.
+
+Which files there are is told by ``LocalTables`` here, by ``stored_tables`` for S3 and web servers,
+and by ``huggingface`` for the Hub.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -32,6 +37,7 @@ ARROW_EXTENSIONS: Final = (".parquet", ".arrow")
 """Endings of the files that are read; an ``.arrow`` file is a stream or an IPC file."""
 
 _RECIPE: Final = "tables 1"
+_OPENED_AT_A_TIME: Final = 16
 _BLOCK_ROWS: Final = 64
 _BLOCK_BYTES: Final = 16 << 20
 """Row groups that are larger are read in steps of ``_BLOCK_ROWS`` rows."""
@@ -132,7 +138,8 @@ class TableSource:
         if not self._files.names:
             raise EmptyDatasetError(f"no parquet or Arrow files in {self.uri}")
         self._open_files: dict[str, Any] = {}
-        parts = [self._open(name) for name in self._files.names]
+        with ThreadPoolExecutor(_OPENED_AT_A_TIME if self._files.is_remote else 1) as pool:
+            parts = list(pool.map(self._open, self._files.names))
         schemas = [part.schema for part in parts]
         self._check_schemas(schemas)
         self._has_large_groups = any(part.is_read_in_steps for part in parts)
@@ -181,6 +188,10 @@ class TableSource:
         """Return file and row of a sample."""
         file, row = self._layout.place(index)
         return f"{self._files.names[file] or self.uri} row {row}"
+
+    def close(self) -> None:
+        """Forget what was read ahead; reading begins anew."""
+        vars(self).pop("_blocks", None)
 
     def __repr__(self) -> str:
         return f"TableSource({self.uri!r}: {len(self)} rows of {len(self._files.names)} files)"

@@ -14,7 +14,9 @@ from slipstream_loader.errors import SampleReadError, SourceError
 from slipstream_loader.image_files import BAD_IMAGE_ERRORS, describe_problem
 from slipstream_loader.sources.pil_files import file_of
 
-_PAIR: Final = ("image", "label")
+PAIR: Final = ("image", "label")
+"""Names of the values of samples that are pairs."""
+
 _CHANNELS: Final = (1, 3, 4)
 
 
@@ -93,8 +95,8 @@ class SampleForm:
         elif dataclasses.is_dataclass(sample) and not isinstance(sample, type):
             names = [field.name for field in dataclasses.fields(sample)]
             pairs = ((name, getattr(sample, name)) for name in names)
-        elif isinstance(sample, (tuple, list)) and len(sample) == len(_PAIR):
-            pairs = zip(_PAIR, sample, strict=True)
+        elif isinstance(sample, (tuple, list)) and len(sample) == len(PAIR):
+            pairs = zip(PAIR, sample, strict=True)
         else:
             size = f" of {len(sample)} values" if isinstance(sample, (tuple, list)) else ""
             raise SourceError(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slipstream_cache import FieldSpec, SampleReader, Source
 from slipstream_cache.field_types import select_fields, validate_fields
-from slipstream_cache.source import is_sequential
+from slipstream_cache.source import is_sequential, release
 from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources.detect import open_source
 from slipstream_loader.sources.prebuilt import CacheSource
@@ -116,6 +116,10 @@ class SelectedSource:
         if len(set(self._names.values())) < len(self._names):
             raise SourceError(f"two fields would have one name: {sorted(self._names.values())}")
         validate_fields(self.field_types)
+
+    def close(self) -> None:
+        """Let the source let go of what it holds to be read."""
+        release(self._source)
 
     @property
     def kind(self) -> str:

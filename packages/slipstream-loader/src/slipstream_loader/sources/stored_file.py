@@ -27,6 +27,7 @@ from slipstream_loader.errors import (
     SourceError,
 )
 from slipstream_loader.sources.object_store import (
+    ObjectInfo,
     ObjectStore,
     is_object_url,
     open_object_store,
@@ -94,7 +95,8 @@ def open_stored_file(
     if not is_url(name):
         return LocalFile(Path(name), cache_root)
     if is_object_url(name):
-        return ObjectFile(open_object_store(name, storage_options))
+        store = open_object_store(name, storage_options)
+        return ObjectFile(store, store.stat())
     return HttpFile(name)
 
 
@@ -162,31 +164,29 @@ class ObjectFile:
 
     is_remote = True
 
-    def __init__(self, store: ObjectStore, name: str = "") -> None:
-        self._store, self._name = store, name
-        info = store.stat(name)
-        self._size, self._etag = info.size, info.etag
+    def __init__(self, store: ObjectStore, info: ObjectInfo) -> None:
+        self._store, self._info = store, info
 
     @property
     def uri(self) -> str:
         """The URL."""
-        return self._store.url_of(self._name)
+        return self._store.url_of(self._info.name)
 
     @property
     def size(self) -> int:
         """Bytes."""
-        return self._size
+        return self._info.size
 
     def read(self, start: int, stop: int) -> bytes:
         """See ``StoredFile``."""
-        data = self._store.read(self._name, start, stop, etag=self._etag)
+        data = self._store.read(self._info.name, start, stop, etag=self._info.etag)
         if len(data) != stop - start:
             raise RemoteError(f"{self.uri} ends at byte {start + len(data)}, expected {stop}")
         return data
 
     def identity(self) -> str:
         """See ``StoredFile``: ETag and size."""
-        return f"etag {self._etag} {self._size}"
+        return f"etag {self._info.etag} {self._info.size}"
 
 
 class HttpFile:

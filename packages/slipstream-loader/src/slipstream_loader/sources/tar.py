@@ -156,6 +156,10 @@ class TarSource:
         """Path of sample `index` below the folder of the classes, with forward slashes."""
         return printable(self._listing.names[index])
 
+    def close(self) -> None:
+        """Forget what was read ahead; reading begins anew."""
+        vars(self).pop("_blocks", None)
+
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return f"TarSource({self.uri!r}: {len(self)} images{classes})"

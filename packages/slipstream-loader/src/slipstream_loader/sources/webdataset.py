@@ -253,7 +253,8 @@ class _Files:
         bucket = urlsplit(location).netloc
         if bucket not in self._stores:
             self._stores[bucket] = open_object_store(f"s3://{bucket}", self._options)
-        return ObjectFile(self._stores[bucket], location[len(f"s3://{bucket}/") :])
+        store = self._stores[bucket]
+        return ObjectFile(store, store.stat(location[len(f"s3://{bucket}/") :]))
 
 
 def _open_shard(files: _Files, cache_root: Path | None, location: str) -> _Shard:

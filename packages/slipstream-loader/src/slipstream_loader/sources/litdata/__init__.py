@@ -18,7 +18,7 @@
 """
 
 from slipstream_loader.sources.litdata.fallback import open_litdata
-from slipstream_loader.sources.litdata.index import UnknownLayoutError
+from slipstream_loader.sources.litdata.index import NoIndexError, UnknownLayoutError
 from slipstream_loader.sources.litdata.source import LitDataSource, is_litdata
 
-__all__ = ["LitDataSource", "UnknownLayoutError", "is_litdata", "open_litdata"]
+__all__ = ["LitDataSource", "NoIndexError", "UnknownLayoutError", "is_litdata", "open_litdata"]

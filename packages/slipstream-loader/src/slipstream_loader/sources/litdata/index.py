@@ -12,9 +12,13 @@ from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources.litdata.tree import Node, UnknownTreeError, parse_tree
 
 INDEX_NAME: Final = "index.json"
-_FINGERPRINT_RECIPE: Final = b"litdata 1\0"
+_FINGERPRINT_RECIPE: Final = b"litdata 2\0"
 _LEVELS: Final = (None, "chunk", "batch", "sample")
 _MAX_SAMPLES: Final = 1 << 62
+
+
+class NoIndexError(SourceError):
+    """There is no index: no data set of LitData."""
 
 
 class UnknownLayoutError(SourceError):

@@ -18,6 +18,7 @@ from slipstream_loader.sources.litdata.arrow_rows import ArrowRows
 from slipstream_loader.sources.litdata.chunks import Chunks
 from slipstream_loader.sources.litdata.index import (
     INDEX_NAME,
+    NoIndexError,
     UnknownLayoutError,
     parse_index,
 )
@@ -215,7 +216,7 @@ def _read_index(location: Path | ObjectStore) -> bytes:
         return (location / INDEX_NAME).read_bytes()
     except (RemoteNotFoundError, FileNotFoundError, NotADirectoryError) as error:
         place = location.url if isinstance(location, ObjectStore) else location
-        raise SourceError(
+        raise NoIndexError(
             f"there is no {INDEX_NAME} in {place}: no data set of LitData; is it the folder that "
             f"holds the chunks?"
         ) from error

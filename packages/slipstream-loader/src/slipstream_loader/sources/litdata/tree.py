@@ -3,8 +3,9 @@
 LitData flattens a sample (dicts, lists and tuples, nested) to a list of leaves, and keeps its shape
 as JSON. Here a sample is a dict of fields, so the shape decides their names:
 
-- a dict has a field for each key; a list or tuple has ``"0"``, ``"1"``...; a single value is one
-  field, ``"image"`` or ``"value"``;
+- a dict has a field for each key; a pair has ``"image"`` and ``"label"``, as pairs of other sources
+  have; a longer list or tuple has ``"0"``, ``"1"``...; a single value is one field, ``"image"`` or
+  ``"value"``;
 - what is nested deeper is one field of JSON values if all its leaves are JSON values, otherwise a
   field for each leaf, named like ``"boxes.xyxy"``. A dict of ``bytes`` and ``path`` is a file, and
   one field: its bytes.
@@ -14,10 +15,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
+
+from slipstream_loader.sources.sample_form import PAIR
 
 _DICTS: Final = ("builtins.dict", "collections.OrderedDict")
 _SEQUENCES: Final = ("builtins.list", "builtins.tuple")
@@ -107,6 +110,8 @@ def fields_of(tree: Node, is_json: Sequence[bool], single: str) -> dict[str, Fie
     UnknownTreeError
         Two fields would have one name.
     """
+    if tree.kind == "list" and len(tree.children) == len(PAIR):
+        tree = replace(tree, keys=PAIR)
     fields: dict[str, Field] = {}
     for path, node in _fields_below(tree, (), is_json):
         name = ".".join(path) or single
