@@ -28,7 +28,7 @@ import numpy as np
 from bench_utils import figures, interleaved, ratio
 
 from sqrtspace_streams import demos
-from sqrtspace_streams.bench.data_sets import SHARES, classic_growth, default_limit
+from sqrtspace_streams.bench.data_sets import SHARES, default_limit, measured_growth
 from sqrtspace_streams.bench.limits import memory_limit
 from sqrtspace_streams.demos.runs import PLAIN, Measured
 
@@ -55,23 +55,26 @@ def write(name: str, folder: str, windows: int) -> Path:
 
 
 def barely(name: str, rounds: int, limit: int) -> None:
-    """Every order under a limit of which classic order takes about 0.8."""
+    """Auto under a limit of which classic order, and then plain NumPy, takes about 0.8."""
     demo = demos.load(name)
-    windows = classic_growth(name, demo.window, demo.hop).windows(SHARES["barely"] * limit)
-    orders = (PLAIN, "classic", "auto")
-    with tempfile.TemporaryDirectory() as folder, memory_limit(limit) as group:
-        path = write(name, folder, windows)
-        found = interleaved(name, path, orders, rounds, before=group.enter)
-    for order in orders:
-        show(demo=name, order=order, **figures(found[order]))
-    classic, ours = found["classic"], found["auto"]
-    peaks: dict[str, Any] = {}
-    for base in (PLAIN, "classic"):
-        peaks[f"peak, {base} / auto"] = ratio(found[base], ours, lambda m: m.usage.peak_bytes)
-        peaks[f"growth, {base} / auto"] = ratio(found[base], ours, growth)
-        peaks[f"time, auto / {base}"] = ratio(ours, found[base], lambda m: m.usage.cpu_seconds)
-    share = max(run.usage.peak_bytes for run in classic) / limit
-    show(limit_mb=limit / 1e6, kind=group.kind, classic_share=round(share, 3), **peaks)
+    for base in ("classic", PLAIN):
+        growth_of = measured_growth(name, base, demo.window, demo.hop)
+        windows = growth_of.windows(SHARES["barely"] * limit)
+        with tempfile.TemporaryDirectory() as folder, memory_limit(limit) as group:
+            path = write(name, folder, windows)
+            found = interleaved(name, path, (base, "auto"), rounds, before=group.enter)
+        theirs, ours = found[base], found["auto"]
+        for order, runs in found.items():
+            show(demo=name, order=order, **figures(runs))
+        show(
+            limit_mb=limit / 1e6,
+            kind=group.kind,
+            base=base,
+            base_share=round(max(run.usage.peak_bytes for run in theirs) / limit, 3),
+            peak_base_over_auto=ratio(theirs, ours, lambda m: m.usage.peak_bytes),
+            growth_base_over_auto=ratio(theirs, ours, growth),
+            time_auto_over_base=ratio(ours, theirs, lambda m: m.usage.cpu_seconds),
+        )
 
 
 def growth(run: Measured) -> float:

@@ -159,7 +159,7 @@ def test_classic_memory_is_that_of_the_largest_cut() -> None:
     cost = Costs(
         (
             StageCost("a", ("input",), 1, 100, 50),
-            StageCost("b", ("a",), 1, 10, 1000, in_blocks=True),
+            StageCost("b", ("a",), 1, 10, fixed_bytes=1000),
             StageCost("c", ("a", "b"), 1, 1),
         ),
         input_bytes=7,
@@ -230,7 +230,7 @@ def test_a_plan_alone_leaves_no_trace() -> None:
     sizes: list[int] = []
     pipe = measured_pipeline(sizes)
     plan = pipe.plan("both")
-    assert 0 < sum(sizes) <= 16 + 2 * 64
+    assert 0 < sum(sizes) <= 3 * 64
     assert plan.num_windows == 3000
     assert plan.classic_seconds is not None
     assert plan.sqrt_seconds is not None
@@ -277,6 +277,16 @@ def test_the_last_level_cache_is_read_from_the_system(
     assert llc_bytes(tmp_path) == 7 * MIB
     monkeypatch.setenv("SQRTSPACE_LLC_BYTES", "12345")
     assert llc_bytes(tmp_path) == 12345
+
+
+@pytest.mark.parametrize(("shared", "mib"), [("0-1", 32), ("0,4-6", 64), ("0-63", 480)])
+def test_the_cache_of_a_host_is_not_taken_for_ours(tmp_path: Path, shared: str, mib: int) -> None:
+    """A virtual machine with few processors is shown a cache for many."""
+    (tmp_path / "index3").mkdir()
+    values = {"level": "3", "type": "Unified", "size": "480M", "shared_cpu_list": shared}
+    for name, text in values.items():
+        (tmp_path / "index3" / name).write_text(text + "\n")
+    assert llc_bytes(tmp_path) == mib * MIB
 
 
 @pytest.mark.parametrize("version", [1, 2])

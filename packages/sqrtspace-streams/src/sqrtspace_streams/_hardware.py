@@ -15,6 +15,7 @@ import numpy as np
 from sqrtspace_streams.plan import Machine
 
 UNKNOWN_LLC_BYTES = 32 << 20
+_LARGEST_SHARE = 16 << 20  # of a cache, for one processor
 _VARIABLE = "SQRTSPACE_LLC_BYTES"
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -33,8 +34,9 @@ def _ram_in_second(_second: int) -> int:
 def llc_bytes(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> int:
     """Bytes of the last-level cache; 32 MiB where the system does not say.
 
-    ``SQRTSPACE_LLC_BYTES`` in the environment overrides it: a virtual machine sees the whole
-    cache of its host, of which it has a part.
+    A virtual machine sees the whole cache of its host, of which it has a part: at most 16 MiB
+    count for each processor that shares it. ``SQRTSPACE_LLC_BYTES`` in the environment overrides
+    all that.
     """
     if given := os.environ.get(_VARIABLE):
         return int(given)
@@ -56,7 +58,17 @@ def _cache_size(folder: Path) -> tuple[int, int] | None:
         size = re.fullmatch(r"(\d+)([KMG]?)", (folder / "size").read_text("ascii").strip())
     except (OSError, ValueError):
         return None
-    return (level, int(size[1]) * _UNITS[size[2]]) if size else None
+    return (level, min(int(size[1]) * _UNITS[size[2]], _share(folder))) if size else None
+
+
+def _share(folder: Path) -> int:
+    """The most of a cache that can be meant for the processors that share it."""
+    try:
+        text = (folder / "shared_cpu_list").read_text("ascii").strip()
+        ranges = [[int(end) for end in part.split("-")] for part in text.split(",")]
+    except (OSError, ValueError):
+        return sys.maxsize
+    return sum(ends[-1] - ends[0] + 1 for ends in ranges) * _LARGEST_SHARE
 
 
 def available_ram(root: Path = Path("/")) -> int:
@@ -124,10 +136,12 @@ def num_processors() -> int:
 @functools.cache
 def fresh_memory_seconds_per_byte() -> float:
     """What it costs to touch memory for the first time, beyond writing to it; measured once."""
-    size = 512 << 10
-    began = time.perf_counter()
-    block = np.empty(size + (33 << 20), np.uint8)  # larger than what malloc keeps
-    block[:size:4096] = 1
-    first = time.perf_counter()
-    block[:size:4096] = 2
-    return max((first - began) - (time.perf_counter() - first), 0.0) / size
+    size, found = 256 << 10, []
+    for _ in range(3):  # other work can only make it longer
+        block = np.empty(size + (33 << 20), np.uint8)  # larger than what malloc keeps
+        began = time.thread_time()
+        block[:size:4096] = 1
+        first = time.thread_time()
+        block[:size:4096] = 2
+        found.append(max((first - began) - (time.thread_time() - first), 0.0) / size)
+    return min(found)

@@ -1,7 +1,8 @@
 """Measures what the stages of a target cost, on the first windows of a real evaluation.
 
-Three probes: one for memory, and one for time with each of two tiles. Each has at most 64 windows,
-and at most 3 % of those that are asked for. Their rows are part of the answer.
+Three probes: one for memory, with two numbers of windows, and one for time with each of two tiles.
+Each has at most 64 windows, and at most 3 % of those that are asked for, but the one for memory has
+three blocks in any case. Their rows are part of the answer.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Probe:
 
     def __init__(self, sweep: Sweep, size: int) -> None:
         self._sweep, self._size = sweep, size
-        self._memory = Counts()
+        self._work: list[tuple[int, Counts]] = []  # windows in a call, and what was measured
         self._timings: list[Costs] = []
         self.largest = 0
         """Windows of the largest tile that was measured."""
@@ -58,6 +59,12 @@ class Probe:
             costs = self.costs()
             if costs is None or sweep.emitted < stop:
                 return
+            more = max(self._size - block_rows, 2 * block_rows)
+            while more > block_rows and costs.live_bytes(more) > LARGEST_HOT_BYTES:
+                more -= block_rows
+            if more > block_rows:
+                yield from self._measure_memory(stop, stop + more)
+                costs = self.costs() or costs
             largest = self._size
             while largest > block_rows and costs.live_bytes(largest) > LARGEST_HOT_BYTES:
                 largest -= block_rows
@@ -75,8 +82,9 @@ class Probe:
         finally:
             if not was_tracing:
                 tracemalloc.stop()
-        self._memory = self._sweep.counts.copy()
-        self.largest = self._sweep.settings.block_rows
+        rows = self._sweep.emitted - t0
+        self._work.append((rows, self._sweep.counts.copy()))
+        self.largest = max(self.largest, rows)
 
     def _measure_time(self, t0: int, tile: int) -> Iterator[tuple[int, Array]]:
         before, stop = self._sweep.counts.copy(), t0 + self._size
@@ -89,7 +97,7 @@ class Probe:
     def costs(self) -> Costs | None:
         """What was measured; None if the stream ended before there was anything to measure."""
         if not self._timings:
-            return self._costs(self._memory)
+            return self._costs(self._work[0][1]) if self._work else None
         return min(self._timings, key=lambda costs: costs.seconds)
 
     def _costs(self, counts: Counts) -> Costs | None:
@@ -102,9 +110,16 @@ class Probe:
         return Costs(tuple(self._stage_cost(stage, counts) for stage in order), input_bytes)
 
     def _stage_cost(self, stage: Stage, counts: Counts) -> StageCost:
-        name, work = stage.name, self._memory.work_bytes[stage.name]
-        in_blocks = not (stage.kernel or (stage.batch_invariant and stage.vectorized))
+        name = stage.name
+        in_tiles = stage.kernel or (stage.batch_invariant and stage.vectorized)
         row_bytes, entry_bytes = counts.row_bytes[name], 0
+        (few, first), (many, last) = self._work[0], self._work[-1]
+        fixed, each = last.work_bytes[name], 0
+        if in_tiles and many > few:
+            each = max(fixed - first.work_bytes[name], 0) // (many - few)
+            fixed = max(fixed - each * many, 0)
+        elif in_tiles:
+            fixed, each = 0, fixed // max(first.rows[name], 1)
         if stage.kernel:
             entry_bytes = row_bytes + state_bytes(self._sweep.kernels[name].end().state)
         return StageCost(
@@ -112,7 +127,7 @@ class Probe:
             stage.inputs,
             counts.seconds[name] / counts.rows[name],
             row_bytes,
-            work if in_blocks else work // max(self._memory.rows[name], 1),
-            in_blocks,
+            each,
+            fixed,
             entry_bytes,
         )

@@ -23,7 +23,7 @@ _MAX_OVERHEAD = 0.05  # of a tile's time
 _LARGEST_TILE = 4096
 _STAGE_OVERHEAD = 1e-5  # seconds that the engine takes for a stage of a tile
 LARGEST_HOT_BYTES = 4 << 20  # of tiles larger than one block: about what a core's cache holds
-_MIN_TILE_SECONDS = 1e-3  # below, handing a tile to a thread costs too much
+_MIN_TILE_SECONDS = 4e-3  # below, handing a tile to a thread costs too much
 _DEFAULT_SLOTS = 1024
 
 
@@ -38,9 +38,9 @@ class StageCost:
     row_bytes: int
     """Output for a window."""
     work_bytes: int = 0
-    """Further memory while it runs: for a window, or in all where ``in_blocks``."""
-    in_blocks: bool = False
-    """Whether it is called block by block, however many windows there are."""
+    """Further memory while it runs, for each window."""
+    fixed_bytes: int = 0
+    """The same, however many windows there are."""
     entry_bytes: int = 0
     """A checkpoint of it, if it is a kernel."""
 
@@ -70,7 +70,7 @@ class Costs:
         last_use[self.stages[-1].name] = len(self.stages)
         live, peak = {"input": self.input_bytes * rows}, 0
         for i, stage in enumerate(self.stages):
-            work = stage.work_bytes * (1 if stage.in_blocks else rows)
+            work = stage.fixed_bytes + stage.work_bytes * rows
             live[stage.name] = stage.row_bytes * rows
             peak = max(peak, sum(live.values()) + work)
             live = {name: size for name, size in live.items() if last_use.get(name, -1) > i}

@@ -19,7 +19,7 @@ _LARGEST_LIMIT, _RAM_SHARE = 1 << 30, 0.25
 
 @dataclass(frozen=True)
 class Growth:
-    """Peak of classic order: ``floor_bytes + window_bytes * windows``."""
+    """Peak of an order: ``floor_bytes + window_bytes * windows``."""
 
     floor_bytes: float
     window_bytes: float
@@ -34,15 +34,15 @@ def default_limit() -> int:
     return min(_LARGEST_LIMIT, int(_RAM_SHARE * available_ram()))
 
 
-def classic_growth(name: str, window: int, hop: int, seed: int = 0) -> Growth:
-    """Measure classic order of a demonstration on two small data sets."""
+def measured_growth(name: str, how: str, window: int, hop: int, seed: int = 0) -> Growth:
+    """Measure a demonstration, in one order, on small data sets."""
     demo = demos.load(name)
 
     def peak(windows: int) -> tuple[int, int]:
         with tempfile.TemporaryDirectory(prefix="sqrtspace-") as folder:
             source = Path(folder) / demo.file_name
             demo.write(source, demo.size_of(windows, window, hop), seed=seed)
-            found = measure(Run(name, "classic", str(source), window, hop))
+            found = measure(Run(name, how, str(source), window, hop))
             return found.num_windows, found.usage.peak_bytes
 
     few, small = peak(100)
@@ -70,7 +70,7 @@ def write_data_sets(
     ValueError
         If the limit leaves no room for windows.
     """
-    demo, growth = demos.load(name), classic_growth(name, window, hop, seed)
+    demo, growth = demos.load(name), measured_growth(name, "classic", window, hop, seed)
     if SHARES["fits"] * limit < growth.floor_bytes + 100 * growth.window_bytes:
         least = (growth.floor_bytes + 100 * growth.window_bytes) / SHARES["fits"]
         raise ValueError(

@@ -48,7 +48,7 @@ def _recording_block(index: int, seed: int) -> Array:
     return (tone + 0.05 * rng.standard_normal(_BLOCK)).astype(np.float32)
 
 
-def write_recording(path: Path, seconds: float, *, seed: int = 0) -> None:
+def write_recording(path: str | Path, seconds: float, *, seed: int = 0) -> None:
     """Write the beginning of the recording to a .npy file, block by block."""
     length = int(seconds * SAMPLE_RATE)
     samples = np.lib.format.open_memmap(path, "w+", np.float32, (length,))

@@ -134,10 +134,10 @@ class Alerts(Kernel):
         return rows, state
 
 
-def write_log(path: Path, lines: int, *, seed: int = 0) -> None:
+def write_log(path: str | Path, lines: int, *, seed: int = 0) -> None:
     """Write a log of requests with some noise; in incidents they fail or are slow."""
     begin = datetime(2026, 1, 1, tzinfo=timezone.utc)
-    with path.open("w", encoding="ascii", newline="\n") as file:
+    with open(path, "w", encoding="ascii", newline="\n") as file:
         for first in range(0, lines, _BLOCK):
             count = min(_BLOCK, lines - first)
             file.writelines(_log_block(np.random.default_rng([seed, first]), first, count, begin))

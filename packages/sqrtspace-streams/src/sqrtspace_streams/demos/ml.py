@@ -87,11 +87,11 @@ def features(shingles: Array) -> Array:
     return rows
 
 
-def write_images(path: Path, count: int, *, seed: int = 0) -> None:
+def write_images(path: str | Path, count: int, *, seed: int = 0) -> None:
     """Write images of coloured gratings in noise to a .npy file, one by one."""
     shape = (count, SIDE, SIDE, 3)
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
-    with path.open("wb") as file:
+    with open(path, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for index in range(count):
