@@ -66,13 +66,13 @@ def _unchosen() -> Iterator[None]:
 @pytest.mark.usefixtures("_unchosen")
 def test_the_fastest_engine_is_chosen_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured on the first batch that is large enough, and kept."""
-    seconds = {"planes": 3.0, "nvimgcodec": 2.0, "auto": 1.0}
+    seconds = {"planes": 3.0, "nvimgcodec": 2.0, "cpu": 1.0}
     monkeypatch.setattr(choose, "_timed", lambda engine, job: seconds[engine])
     assert choose.chosen_engine(_job(3)) == "planes"
     assert engine_choices() == {}
-    assert choose.chosen_engine(_job(32)) == "auto"
+    assert choose.chosen_engine(_job(32)) == "cpu"
     seconds["planes"] = 0.5
-    assert choose.chosen_engine(_job(32)) == "auto"
+    assert choose.chosen_engine(_job(32)) == "cpu"
     adopt_engines({"jpeg": "planes"})
     assert choose.chosen_engine(_job(3)) == "planes"
     assert engine_choices() == {"jpeg": "planes"}

@@ -5,6 +5,7 @@ On the CPU, torch does what a kernel does on a GPU, and nvImageCodec runs in its
 
 from __future__ import annotations
 
+import copy
 import io
 from dataclasses import replace
 from typing import Any
@@ -28,6 +29,7 @@ from slipstream_decoders import (
     ToTorchImage,
     as_yuv420,
     build_seek_points,
+    placed_stage,
     run_stages,
 )
 from slipstream_decoders.stages.device.nvimgcodec import is_nvimgcodec_installed
@@ -151,7 +153,7 @@ def test_orientation_is_applied(engine: str, device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("engine", ["planes", nvimgcodec, "auto"])
+@pytest.mark.parametrize("engine", ["planes", nvimgcodec, "cpu", "auto"])
 def test_normalised_on_the_device(engine: str, dtype: torch.dtype, device: str) -> None:
     """Stages after the crop are folded into it, with and without a device of their own."""
     for after in [Normalize(dtype=dtype), Normalize(dtype=dtype, device=device)]:
@@ -162,6 +164,27 @@ def test_normalised_on_the_device(engine: str, dtype: torch.dtype, device: str) 
         plain = DecodeRandomResizedCrop(24, quality=quality)  # type: ignore[arg-type]
         expected = run_stages([plain, Normalize()], _batch(), _context())
         assert _levels(found, expected)[1] * 255 * 0.225 <= 0.6
+
+
+@pytest.mark.parametrize("engine", ["planes", nvimgcodec])
+def test_pipelines_are_placed(engine: Any) -> None:
+    """Every crop of a pipeline can be put on a device with an engine; the rest stays."""
+    crops = {"a": {"size": 16}, "b": {"size": 12}}
+    stages = [
+        DecodeRandomResizedCrop(20),
+        DecodeMultiRandomResizedCrop(crops),
+        MultiCropPipeline({"v": [DecodeCenterCrop(16), Normalize()], "w": [DecodeCenterCrop(8)]}),
+    ]
+    for stage in stages:
+        expected = run_stages(stage, _batch(), _context())
+        found = run_stages(placed_stage(stage, "cpu", engine), _batch(), _context())
+        for name in expected if isinstance(expected, dict) else [...]:
+            one, other = expected[name], found[name]
+            assert (one.shape, one.dtype) == (other.shape, other.dtype)
+            level = 255 * 0.225 if one.is_floating_point() else 1
+            assert _levels(one, other)[1] * level <= 4
+    after = Normalize()
+    assert placed_stage(after, "cpu", engine) is after
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -205,7 +228,7 @@ def test_flips_are_those_of_the_cpu() -> None:
 def test_empty_batches_and_wrong_options() -> None:
     """A batch of nothing gives nothing; what cannot be is refused."""
     nothing = _batch().take(np.empty(0, np.int64))
-    for engine in ("planes", "auto"):
+    for engine in ("planes", "cpu", "auto"):
         stage = DecodeRandomResizedCrop(24, device="cpu", engine=engine)  # type: ignore[arg-type]
         assert stage.apply(nothing, _context(0)).shape == (0, 3, 24, 24)
     with pytest.raises(ValueError, match="fast"):
@@ -214,9 +237,6 @@ def test_empty_batches_and_wrong_options() -> None:
 
 def _on(stage: Any, device: str, engine: str) -> Any:
     """The same crop on a device, by an engine."""
-    other = type(stage).__new__(type(stage))
-    other.__dict__.update(stage.__dict__)
-    other.device = torch.device(device)
-    quality = "fast" if engine == "planes" else stage.options.quality
-    other.options = replace(stage.options, engine=engine, quality=quality)
-    return other
+    other = copy.copy(stage)
+    other.options = replace(stage.options, quality="fast" if engine == "planes" else "exact")
+    return other.placed(device, engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from slipstream_loader import LoaderError
@@ -54,3 +55,29 @@ def test_seeds() -> None:
     with pytest.raises(LoaderError, match="pass seed="):
         agreed_seed(None, Ranks(1, 2))
     check_agreement({"x": 1}, Ranks(1, 2))
+
+
+def test_ranks_take_the_engines_of_rank_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 0 measures on samples of which some may be damaged; the others take what it found."""
+    from slipstream_decoders import BatchContext, engine_choices
+    from slipstream_decoders.stages.device.choose import adopt_engines, forget_engines
+    from slipstream_loader import device_engines
+    from slipstream_loader.transfer import CpuTransfer
+
+    measured = []
+
+    def make(context: BatchContext) -> dict[str, object]:
+        measured.append(context.failures)
+        adopt_engines({"jpeg": "planes"})
+        return {}
+
+    context = BatchContext(np.arange(3), seed=1)
+    forget_engines()
+    for rank, told in ((0, {"jpeg": "planes"}), (1, {})):
+        monkeypatch.setattr(device_engines, "agreed", lambda value, ranks: value or {"jpeg": "cpu"})
+        device_engines.agree_on_engines(make, CpuTransfer(), context, Ranks(rank, 2, 2))
+        assert engine_choices() == (told or {"jpeg": "cpu"})
+        forget_engines()
+    assert measured == [{}]
+    device_engines.agree_on_engines(make, CpuTransfer(), context, Ranks())
+    assert engine_choices() == {}

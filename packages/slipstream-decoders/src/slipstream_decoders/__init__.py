@@ -75,11 +75,13 @@ __all__ = [
     "get_decoder",
     "named_stages",
     "native_header_statuses",
+    "placed_stage",
     "random_resized_boxes",
     "resize_center_boxes",
     "resize_crop_boxes",
     "rgb_to_yuv420",
     "run_stages",
+    "stage_engine",
     "stream_key",
     "uniforms",
     "whole_image_boxes",
@@ -206,6 +208,8 @@ if TYPE_CHECKING:
     from slipstream_decoders.stages.views import (
         MultiCropPipeline,
         NamedCopies,
+        placed_stage,
+        stage_engine,
     )
     from slipstream_decoders.stages.yuv import (
         DecodeYUVFullRes,
@@ -312,6 +316,8 @@ else:
         "find_turbojpeg": "_turbojpeg.library",
         "fused_stages": "stages.base",
         "named_stages": "stages.base",
+        "placed_stage": "stages.views",
+        "stage_engine": "stages.views",
         "native_header_statuses": "native_headers",
         "random_resized_boxes": "boxes",
         "resize_center_boxes": "boxes",

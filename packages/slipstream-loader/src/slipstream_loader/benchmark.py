@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from slipstream_decoders import default_num_threads
+from slipstream_decoders import default_num_threads, named_stages, placed_stage, stage_engine
+from slipstream_decoders.engines.choose import CropEngineName
+from slipstream_decoders.stages.device.nvimgcodec import is_nvimgcodec_installed
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import SourceError
 from slipstream_loader.loader import SlipstreamLoader
 from slipstream_loader.named_pipelines import Stages
 from slipstream_loader.telemetry import LoaderStats
+from slipstream_loader.transfer import device_of
 from slipstream_loader.yuv420 import ImageFormat
 
 
@@ -43,11 +46,12 @@ class Measurement:
     def as_json(self) -> dict[str, Any]:
         """One entry of ``results`` of ``slipstream bench``."""
         loader = self.loader
-        engine = "stored" if loader.image_format == "yuv420" else "auto"
+        engine = _engine_of(loader)
         return {
             "pipeline": self.pipeline,
             "image_format": loader.image_format,
-            "engine": None if self.pipeline == "raw" else engine,
+            "engine": engine,
+            "device": str(device_of(loader.pipelines) or "cpu"),
             "threads": loader.num_threads,
             "batch_size": loader.batch_size,
             "order": loader.order,
@@ -60,6 +64,42 @@ class Measurement:
             "stage_seconds": self.stats.stage_seconds,
             "wait_seconds": self.stats.wait_seconds,
         }
+
+
+def _engine_of(loader: SlipstreamLoader) -> str | None:
+    """The engine that decodes, as the stage says; ``stored`` for planes cropped on the CPU."""
+    stages = [stage for named in loader.pipelines.values() for _, stage in named_stages(named)]
+    if not stages:
+        return None
+    engine = stage_engine(stages[0]) or "auto"
+    return "stored" if engine == "auto" and loader.image_format == "yuv420" else engine
+
+
+def device_pipelines(pipelines: Mapping[str, Stages], device: str) -> dict[str, Stages]:
+    """Each pipeline with its crops on a device, once for each engine that there is.
+
+    Parameters
+    ----------
+    pipelines : mapping
+        Name -> stages. Those that decode nothing stay as they are.
+    device : str
+
+    Returns
+    -------
+    dict
+        ``name, engine`` -> stages.
+    """
+    engines: list[CropEngineName] = ["planes", "cpu"]
+    if is_nvimgcodec_installed():
+        engines.insert(1, "nvimgcodec")
+    placed: dict[str, Stages] = {}
+    for name, stages in pipelines.items():
+        if not stages or stage_engine(stages[0]) is None:
+            placed[name] = stages
+            continue
+        for engine in engines:
+            placed[f"{name}, {engine}"] = [placed_stage(each, device, engine) for each in stages]
+    return placed
 
 
 def measure(

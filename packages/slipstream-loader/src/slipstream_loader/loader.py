@@ -17,6 +17,7 @@ from slipstream_decoders import BatchContext, StageLike, find_turbojpeg
 from slipstream_decoders.buffers import Buffers
 from slipstream_loader.batches import Batch
 from slipstream_loader.dataset import SlipstreamDataset
+from slipstream_loader.device_engines import agree_on_engines
 from slipstream_loader.errors import LoaderError
 from slipstream_loader.failures import FailurePolicy, OnError
 from slipstream_loader.growing_cache import GrowingCache, RequestAhead
@@ -35,6 +36,7 @@ from slipstream_loader.transfer import (
     CudaTransfer,
     Delivery,
     batch_buffers,
+    device_of,
     transfer_to,
 )
 from slipstream_loader.yuv420 import ImageFormat
@@ -322,13 +324,18 @@ class SlipstreamLoader:
             verbose=verbose,
         )
         self._reading = open_reading(self.cache, self._reading_options, self._telemetry)
-        self._transfer = transfer_to(self.device)
+        on_gpu = device_of(self.pipelines)
+        self._transfer = transfer_to(self.device or on_gpu)
         pinned = isinstance(self._transfer, CudaTransfer) if pin_memory is None else pin_memory
         self._buffers = batch_buffers(pinned and torch.cuda.is_available(), batches_ahead + 2)
         self._iterators: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
         self._latest: _Progress | None = None
         self._next_epoch, self._next_position = 0, 0
         check_agreement(self._facts(), self._ranks)
+        if on_gpu is not None:
+            ids = np.arange(min(batch_size, len(self.cache)))
+            context = BatchContext(ids, self.seed, buffers=self._buffers, num_threads=num_threads)
+            agree_on_engines(self._reading.policy.make, self._transfer, context, self._ranks)
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this rank, also while a resumed epoch has fewer left."""

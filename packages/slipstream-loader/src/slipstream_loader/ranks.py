@@ -104,9 +104,16 @@ def agreed_seed(seed: int | None, ranks: Ranks) -> int:
             f"{ranks.world_size} ranks would each draw a seed of their own: pass seed=, or "
             "initialise torch.distributed before making the loader"
         )
-    shared = [drawn]
+    return int(agreed(drawn, ranks))
+
+
+def agreed(value: Any, ranks: Ranks) -> Any:
+    """Rank 0's value on every rank, where ranks can talk to each other; else each its own."""
+    if ranks.world_size == 1 or not is_group_ready():
+        return value
+    shared = [value]
     torch.distributed.broadcast_object_list(shared, src=0)
-    return int(shared[0])
+    return shared[0]
 
 
 def check_agreement(facts: dict[str, Any], ranks: Ranks) -> None:

@@ -10,7 +10,7 @@ Source: CUDA semantics notes of PyTorch, "Use pinned memory buffers" and ``Tenso
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +90,24 @@ class PinnedBuffers:
         flat = torch.empty(num_bytes, dtype=torch.uint8, pin_memory=True)
         array: NDArray[Any] = flat.numpy().view(dtype).reshape(shape)
         return array
+
+
+def device_of(stages: Any) -> torch.device | None:
+    """The CUDA device on which stages make their results, if there is one.
+
+    Parameters
+    ----------
+    stages : stage, or list or dict of them, nested as pipelines are
+    """
+    if isinstance(stages, Mapping):
+        stages = list(stages.values())
+    if isinstance(stages, (list, tuple)):
+        return next((found for each in stages if (found := device_of(each)) is not None), None)
+    device = getattr(stages, "device", None)
+    if isinstance(device, torch.device) and device.type == "cuda":
+        return device
+    inner = getattr(stages, "crops", None) or getattr(stages, "stages", None)
+    return device_of(inner) if isinstance(inner, (Mapping, list, tuple)) else None
 
 
 def transfer_to(device: torch.device | None) -> CpuTransfer | CudaTransfer:

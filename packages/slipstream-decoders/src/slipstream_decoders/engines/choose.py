@@ -15,9 +15,10 @@ from slipstream_decoders.engines.turbojpeg import TurboJpegEngine
 EngineName = Literal["auto", "native", "turbojpeg", "pillow"]
 """``auto``: the native engine, then libjpeg-turbo and Pillow for what the one before refused."""
 
-CropEngineName = EngineName | Literal["planes", "nvimgcodec"]
+CropEngineName = EngineName | Literal["cpu", "planes", "nvimgcodec"]
 """Engines of crop stages. ``planes``: the native engine, with the resize on the stage's device.
-``nvimgcodec``: decodes JPEGs on the device. ``auto`` on a GPU: the fastest, by measurement."""
+``nvimgcodec``: decodes JPEGs on the device. ``cpu``: ``auto`` of the CPU, whatever the device.
+``auto`` on a GPU: the fastest of these, by measurement."""
 
 
 @cache

@@ -25,7 +25,7 @@ class DecodeCenterCrop(CropStage):
         Where the result goes; default: the CPU.
     quality : {"fast", "exact"}
         ``exact`` equals Pillow's decode, crop and bilinear resize.
-    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
+    engine : {"auto", "cpu", "planes", "nvimgcodec", "native", "turbojpeg", "pillow"}
     exif : {"ignore", "apply"}
         Whether EXIF orientation is applied.
     """

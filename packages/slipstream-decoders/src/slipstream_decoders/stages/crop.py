@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ Exif = Literal["ignore", "apply"]
 DEVICE_ENGINES = ("planes", "nvimgcodec")
 """Engines that leave the resize to the stage's device."""
 
+_ENGINES = (*get_args(EngineName), "cpu", *DEVICE_ENGINES)
+
 
 @dataclass(frozen=True)
 class DecodeOptions:
@@ -43,7 +46,7 @@ class DecodeOptions:
 
     def __post_init__(self) -> None:
         _check_choice("quality", self.quality, ("exact", "fast"))
-        _check_choice("engine", self.engine, (*get_args(EngineName), *DEVICE_ENGINES))
+        _check_choice("engine", self.engine, _ENGINES)
         _check_choice("exif", self.exif, ("ignore", "apply"))
         if self.engine == "planes" and self.quality == "exact":
             raise ValueError("engine='planes' resizes planes: it has quality='fast' only")
@@ -133,6 +136,13 @@ class CropStage(Stage):
         context : BatchContext
             Of this stage.
         """
+
+    def placed(self, device: Any, engine: CropEngineName) -> CropStage:
+        """The same crop with its result on another device, by another engine."""
+        other = copy.copy(self)
+        other.device = torch.device(device)
+        other.options = replace(self.options, engine=engine)
+        return other
 
     def output_size(self, context: BatchContext) -> tuple[int, int] | NDArray[np.int64]:
         """Height and width of the result: for all images, or for each, shape (B, 2)."""
@@ -264,7 +274,7 @@ def _shared_device(crops: Sequence[CropStage]) -> torch.device | None:
 
 
 def _cpu_engine(engine: CropEngineName) -> EngineName:
-    return "auto" if engine == "planes" or engine == "nvimgcodec" else engine
+    return "auto" if engine in ("cpu", *DEVICE_ENGINES) else cast("EngineName", engine)
 
 
 def _views_on_device(

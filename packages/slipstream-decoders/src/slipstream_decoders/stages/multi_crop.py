@@ -84,7 +84,7 @@ class DecodeMultiRandomResizedCrop(DecodeViews):
     device : device, optional
         Where the results go; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
+    engine : {"auto", "cpu", "planes", "nvimgcodec", "native", "turbojpeg", "pillow"}
     exif : {"ignore", "apply"}
 
     Notes
@@ -124,7 +124,7 @@ class DecodeUniformMultiRandomResizedCrop(DecodeViews):
     device : device, optional
         Where the results go; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
+    engine : {"auto", "cpu", "planes", "nvimgcodec", "native", "turbojpeg", "pillow"}
     exif : {"ignore", "apply"}
     """
 
@@ -169,7 +169,7 @@ class DecodeMultiRandomResizeShortCropLong(DecodeViews):
     device : device, optional
         Where the results go; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
+    engine : {"auto", "cpu", "planes", "nvimgcodec", "native", "turbojpeg", "pillow"}
     exif : {"ignore", "apply"}
     """
 

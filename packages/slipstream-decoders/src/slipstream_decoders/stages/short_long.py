@@ -47,7 +47,7 @@ class DecodeRandomResizeShortCropLong(CropStage):
     device : device, optional
         Where the result goes; default: the CPU.
     quality : {"fast", "exact"}
-    engine : {"auto", "native", "turbojpeg", "pillow", "planes", "nvimgcodec"}
+    engine : {"auto", "cpu", "planes", "nvimgcodec", "native", "turbojpeg", "pillow"}
     exif : {"ignore", "apply"}
 
     Notes

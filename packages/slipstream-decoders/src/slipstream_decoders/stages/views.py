@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.context import BatchContext
+from slipstream_decoders.engines.choose import CropEngineName
 from slipstream_decoders.stages.base import (
     Stage,
     StageLike,
@@ -103,6 +104,19 @@ class DecodeViews(Stage):
                 f"{[crop.options for crop in self.crops.values()]}"
             )
 
+    def placed(self, device: Any, engine: CropEngineName) -> DecodeViews:
+        """The same crops with their results on another device, by another engine."""
+        other = copy.copy(self)
+        DecodeViews.__init__(
+            other,
+            {
+                name: replace(each, crop=each.crop.placed(device, engine))
+                for name, each in self._crops.items()
+            },
+            as_list=self._as_list,
+        )
+        return other
+
     def apply(self, batch: Any, context: BatchContext) -> Any:
         """Decode, crop and resize.
 
@@ -187,6 +201,15 @@ class MultiCropPipeline(Stage):
         pipeline.stages = dict(stages)
         return pipeline
 
+    def placed(self, device: Any, engine: CropEngineName) -> MultiCropPipeline:
+        """The same pipelines, with crops that begin them on another device, by another engine."""
+        return MultiCropPipeline(
+            {
+                view: [placed_stage(stage, device, engine) for _, stage in named]
+                for view, named in self.stages.items()
+            }
+        )
+
     def apply(self, batch: Any, context: BatchContext) -> dict[str, Any]:
         """Run the pipelines.
 
@@ -223,6 +246,25 @@ class MultiCropPipeline(Stage):
         first, *others = [batch.get(view) for view in self.stages] or [None]
         is_shared = isinstance(first, EncodedBatch) and all(each is first for each in others)
         return first if is_shared else None
+
+
+def placed_stage(stage: StageLike, device: Any, engine: CropEngineName) -> StageLike:
+    """A stage with its result on another device, by another engine, if it decodes crops."""
+    if isinstance(stage, (CropStage, DecodeViews, MultiCropPipeline)):
+        return stage.placed(device, engine)
+    return stage
+
+
+def stage_engine(stage: StageLike) -> CropEngineName | None:
+    """The engine that a stage asks for, if it decodes crops."""
+    if isinstance(stage, CropStage):
+        return stage.options.engine
+    if isinstance(stage, DecodeViews):
+        return next(iter(stage.crops.values())).options.engine
+    if isinstance(stage, MultiCropPipeline):
+        firsts = [named[0][1] for named in stage.stages.values() if named]
+        return stage_engine(firsts[0]) if firsts else None
+    return None
 
 
 def _is_views(batch: Any) -> bool:

@@ -29,6 +29,27 @@ BatchSizeOption = Annotated[int, typer.Option(min=1, help="Samples in a batch.")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+def usable_device(name: str) -> str:
+    """A device that was named on the command line.
+
+    Raises
+    ------
+    BadParameter
+        If torch does not know it or sees none.
+    """
+    import torch  # late: it takes seconds
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise typer.BadParameter(f"{name!r} is no device: {error}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise typer.BadParameter(f"crops are made on cpu or cuda, not on {name!r}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise typer.BadParameter("torch sees no CUDA device")
+    return name
+
+
 def image_pipeline(name: str) -> list[StageLike]:
     """The stages of a pipeline that was named on the command line.
 

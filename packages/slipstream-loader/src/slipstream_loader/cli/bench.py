@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -15,10 +16,14 @@ from slipstream_loader.cli.arguments import (
     SourceArgument,
     ThreadsOption,
     image_pipeline,
+    usable_device,
 )
 from slipstream_loader.cli.report import measurements_table
 from slipstream_loader.machine import machine_info, memcpy_bytes_per_second
 from slipstream_loader.yuv420 import ImageFormat
+
+if TYPE_CHECKING:
+    from slipstream_loader.named_pipelines import Stages
 
 
 def bench(
@@ -39,17 +44,28 @@ def bench(
     order: Annotated[
         Literal["random", "sequential"], typer.Option(help="Order of the samples.")
     ] = "random",
+    device: Annotated[
+        str | None,
+        typer.Option(help="Decode on this device, by each engine in turn; such as cuda."),
+    ] = None,
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file.")
     ] = None,
 ) -> None:
     """Measure images per second of one or more pipelines, in turns, warm."""
-    from slipstream_loader.benchmark import image_loaders, measure  # late: they import torch
+    from slipstream_loader.benchmark import (
+        device_pipelines,
+        image_loaders,
+        measure,
+    )  # late: they import torch
     from slipstream_loader.dataset import SlipstreamDataset
 
     console = Console()
     dataset = SlipstreamDataset(source, cache_dir=cache_dir)
-    pipelines = {name: image_pipeline(name) for name in pipeline or ["raw", "center_crop", "rrc"]}
+    names = pipeline or ["raw", "center_crop", "rrc"]
+    pipelines: Mapping[str, Stages] = {name: image_pipeline(name) for name in names}
+    if device is not None:
+        pipelines = device_pipelines(pipelines, usable_device(device))
     loaders = image_loaders(
         dataset,
         pipelines,

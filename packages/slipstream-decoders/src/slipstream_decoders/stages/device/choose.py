@@ -51,11 +51,11 @@ def forget_engines() -> None:
 
 
 def available_engines(job: DeviceJob) -> list[CropEngineName]:
-    """The engines among which there is a choice; ``auto`` stands for crops made on the CPU."""
+    """The engines among which there is a choice."""
     engines: list[CropEngineName] = ["planes"]
     if (job.batch.codecs == CODEC_JPEG).any() and is_nvimgcodec_installed():
         engines.append("nvimgcodec")
-    return [*engines, "auto"]
+    return [*engines, "cpu"]
 
 
 def chosen_engine(job: DeviceJob) -> CropEngineName:
@@ -71,7 +71,7 @@ def chosen_engine(job: DeviceJob) -> CropEngineName:
 
 def _fastest(job: DeviceJob) -> CropEngineName:
     """The fastest engine whose pixels are right."""
-    expected = crop_by("auto", job)
+    expected = crop_by("cpu", job)
     seconds: dict[CropEngineName, float] = {}
     for engine in available_engines(job):
         try:

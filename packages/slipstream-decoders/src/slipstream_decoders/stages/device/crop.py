@@ -66,7 +66,8 @@ def crop_by(engine: CropEngineName, job: DeviceJob) -> list[torch.Tensor]:
         If the engine is not installed.
     """
     if engine != "planes" and engine != "nvimgcodec":
-        return [image.permute(0, 3, 1, 2) for image in _sent(engine, job)]
+        images = _sent("auto" if engine == "cpu" else engine, job)
+        return [image.permute(0, 3, 1, 2) for image in images]
     rows = _plain_rows(job)
     patches = _patches(engine, job, rows)
     images = [new_images(len(job.batch), view, job.device) for view in job.views]
