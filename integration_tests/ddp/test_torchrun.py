@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,22 @@ def test_ranks_agree_on_a_seed_that_nobody_gave(data: Path, tmp_path: Path) -> N
     """seed=None: one is drawn, and together the ranks still see every sample once."""
     seen = samples(torchrun(2, data, tmp_path / "seedless", "--epochs", 1))
     assert sorted(sample_id for _, sample_id, _ in seen) == list(range(45))
+
+
+def test_a_mixture_goes_on_with_other_numbers_of_ranks(data: Path, tmp_path: Path) -> None:
+    """Shares are exact over all ranks, and a run that two ranks stopped is finished by three."""
+    other = tmp_path / "other"
+    write_sample_folder(other, num_classes=4, images_per_class=2, seed=4)
+    options = ("--seed", 7, "--mix", other)
+    unbroken = samples(torchrun(1, data, tmp_path / "unbroken", *options, "--batch-size", 6))
+    for epoch in (0, 1):
+        ids = [i for e, i, _ in unbroken if e == epoch]
+        assert len(ids) == 53
+        assert abs(sum(i >= 45 for i in ids) - 53 / 3) < 1
+    counts = Counter(i for _, i, _ in unbroken)
+    assert {counts[i] for i in range(45)} == {1, 2}  # 70 of 45: nobody comes thrice, or never
+    first = samples(torchrun(2, data, tmp_path / "stopped", *options, "--steps", 3))
+    assert first == unbroken[:24]
+    state = tmp_path / "stopped" / "state.json"
+    rest = samples(torchrun(3, data, tmp_path / "rest", "--resume", state, *options))
+    assert first + rest == unbroken

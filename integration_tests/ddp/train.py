@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from slipstream_decoders import DecodeRandomResizedCrop, Normalize
-from slipstream_loader import SlipstreamDataset, SlipstreamLoader
+from slipstream_loader import Mixture, SlipstreamDataset, SlipstreamLoader, mix
 
 
 def main() -> None:
@@ -28,12 +28,18 @@ def main() -> None:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--mix", type=Path, help="another data set, with a third of every epoch")
     arguments = parser.parse_args()
 
     dist.init_process_group("gloo")
     torch.set_num_threads(1)
+    caches = arguments.out.parent / "caches"
+    dataset: SlipstreamDataset | Mixture = SlipstreamDataset(arguments.data, cache_dir=caches)
+    if arguments.mix:
+        shares = {"first": 2.0, "second": 1.0}
+        dataset = mix({"first": dataset, "second": arguments.mix}, shares, cache_dir=caches)
     loader = SlipstreamLoader(
-        SlipstreamDataset(arguments.data, cache_dir=arguments.out.parent / "caches"),
+        dataset,
         batch_size=arguments.batch_size,
         seed=arguments.seed,
         drop_last=False,

@@ -29,6 +29,7 @@ __all__ = [
     "MDSSource",
     "ManifestSource",
     "MaskCrop",
+    "Mixture",
     "PlanarImages",
     "QuasiRandom",
     "RemoteAccessError",
@@ -60,6 +61,7 @@ __all__ = [
     "link_shared_directory",
     "list_collate_fn",
     "load_yuv420_cache",
+    "mix",
     "open_imagefolder",
     "open_source",
     "prepare_cache",
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
     from slipstream_loader.lit_dataset import SlipstreamLitDataset
     from slipstream_loader.loader import SlipstreamLoader
     from slipstream_loader.masks import MaskCrop
+    from slipstream_loader.mixture import Mixture, mix
     from slipstream_loader.named_datasets import (
         SlipstreamHFDataset,
         SlipstreamImageFolder,
@@ -137,6 +140,8 @@ if TYPE_CHECKING:
     )
 else:
     _MODULES = {
+        "Mixture": "mixture",
+        "mix": "mixture",
         "ManifestSource": "sources.manifest",
         "MDSSource": "sources.mds",
         "WebDatasetSource": "sources.webdataset",

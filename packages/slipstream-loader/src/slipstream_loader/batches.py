@@ -130,7 +130,7 @@ class BatchMaker:
                     batch = _guarded(transform_name, transform, batch, context, None)
             if self._device is not None:
                 batch = {name: _to_device(value, self._device) for name, value in batch.items()}
-        self._telemetry.made(len(context.sample_ids))
+        self._telemetry.made(context.sample_ids)
         return batch
 
     def _read(self, name: str, context: BatchContext) -> Any:

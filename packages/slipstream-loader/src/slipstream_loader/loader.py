@@ -21,6 +21,7 @@ from slipstream_loader.device_engines import agree_on_engines
 from slipstream_loader.errors import LoaderError
 from slipstream_loader.failures import FailurePolicy, OnError
 from slipstream_loader.growing_cache import GrowingCache, RequestAhead
+from slipstream_loader.mixture import first_ids_of, groups_of
 from slipstream_loader.order import OrderName, QuasiRandom, checked_order
 from slipstream_loader.plan import EpochPlan, Selection
 from slipstream_loader.prefetch import PrefetchIterator
@@ -154,6 +155,9 @@ class SlipstreamLoader:
     weights : array of float, optional
         One number for each sample (of ``indices``): draw as many samples as there are, with
         replacement, in proportion.
+    balance : str, optional
+        A field of numbers or text, such as ``"label"``, whose values shall come equally often. Its
+        value index is made where there is none.
     sampler, batch_sampler : iterable of int, of lists of int, optional
         A torch sampler, which decides instead of ``order``; with several ranks it must serve its
         own rank, as ``DistributedSampler`` does.
@@ -237,6 +241,7 @@ class SlipstreamLoader:
         order: OrderName | QuasiRandom | None = None,
         indices: ArrayLike | None = None,
         weights: ArrayLike | None = None,
+        balance: str | None = None,
         sampler: Iterable[int] | None = None,
         batch_sampler: Iterable[Sequence[int]] | None = None,
         repeats: int = 1,
@@ -268,11 +273,8 @@ class SlipstreamLoader:
             dataset if isinstance(dataset, SlipstreamDataset) else SlipstreamDataset(dataset)
         )
         self._rebuild = partial(SlipstreamLoader, self.dataset, **arguments)
-        self.batch_size, self.num_threads, self.batches_ahead = (
-            batch_size,
-            num_threads,
-            batches_ahead,
-        )
+        self.batch_size, self.num_threads = batch_size, num_threads
+        self.batches_ahead = batches_ahead
         self.pipelines = dict(pipelines or {})
         self.device = _usable_device(device)
         self._ranks = find_ranks(distributed)
@@ -286,20 +288,24 @@ class SlipstreamLoader:
         self._remote = _remote_of(remote_cache, remote_cache_endpoint_url)
         check_image_format(image_format)
         self.image_format = image_format
+        overlap = overlap_build and image_format == "jpeg" and on_error in ("raise", "zero")
         self.cache: SampleReader = open_samples(
             self.dataset,
             remote=self._remote,
             presync=presync_s3,
-            overlap=overlap_build and image_format == "jpeg" and on_error in ("raise", "zero"),
+            overlap=overlap and balance is None,
             verbose=verbose,
         )
+        chosen = None if indices is None else _id_array(indices)
+        given = {"weights": weights, "sampler": sampler, "batch_sampler": batch_sampler}
         self._selection = Selection(
             num_stored=len(self.cache),
             batch_size=batch_size,
             order=self.order,
             drop_last=_default_drop_last(self.order, sampler) if drop_last is None else drop_last,
             ranks=self._ranks,
-            indices=None if indices is None else _id_array(indices),
+            indices=chosen,
+            groups=groups_of(self.cache, balance, chosen, self.order, given),
             weights=None if weights is None else np.asarray(weights, np.float64),
             repeats=repeats,
             sampler=sampler,
@@ -307,7 +313,7 @@ class SlipstreamLoader:
         )
         self._num_batches = self._selection.num_batches()
         self.seed = agreed_seed(seed, self._ranks)
-        self._telemetry = Telemetry()
+        self._telemetry = Telemetry(first_ids_of(self.cache))
         self._reading_options = ReadingOptions(
             fields=fields,
             pipelines=self.pipelines,

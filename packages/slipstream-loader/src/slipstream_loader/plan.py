@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_loader.errors import EmptyDatasetError, LoaderError
+from slipstream_loader.groups import Groups
 from slipstream_loader.order import (
     OrderName,
     QuasiRandom,
@@ -74,6 +75,8 @@ class Selection:
     ranks: Ranks
     indices: Ids | None = None
     weights: NDArray[np.float64] | None = None
+    groups: Groups | None = None
+    """Say which samples come, of the indices only, in place of the order."""
     repeats: int = 1
     sampler: Iterable[int] | None = None
     batch_sampler: Iterable[Sequence[int]] | None = None
@@ -104,7 +107,8 @@ class Selection:
     @property
     def num_samples(self) -> int:
         """Samples of an epoch over all ranks, with repeats, without padding."""
-        return self._num_chosen * self.repeats
+        chosen = self._num_chosen if self.groups is None else self.groups.num_samples
+        return chosen * self.repeats
 
     def describe(self) -> str:
         """The order and what it selects from, as text that is equal for equal selections."""
@@ -114,6 +118,7 @@ class Selection:
             if array is not None:
                 digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
                 parts.append(f"{name} {digest[:16]}")
+        parts += [] if self.groups is None else [f"groups {self.groups.digest}"]
         parts += [f"repeats {self.repeats}"] if self.repeats > 1 else []
         for name in ("sampler", "batch_sampler"):
             if getattr(self, name) is not None:
@@ -171,15 +176,22 @@ class Selection:
         )
 
     def _ordered_ids(self, seed: int, epoch: int) -> Ids:
+        if self.groups is not None:
+            ids = self.groups.draws(seed, epoch)
+        else:
+            ids = self._chosen_ids(seed, epoch)
+        return np.repeat(ids, self.repeats) if self.repeats > 1 else ids
+
+    def _chosen_ids(self, seed: int, epoch: int) -> Ids:
         if self.weights is not None:
             places = weighted_draws(self.weights, seed, epoch)
         else:
             places = permutation(self.order, self._num_chosen, seed, epoch)
-        ids = places if self.indices is None else self.indices[places]
-        return np.repeat(ids, self.repeats) if self.repeats > 1 else ids
+        return places if self.indices is None else self.indices[places]
 
     def _occurrences(self, ids: Ids) -> Ids:
-        if self.weights is None and self.indices is None and self.repeats == 1:
+        is_once = self.weights is None and self.indices is None and self.groups is None
+        if is_once and self.repeats == 1:
             return np.zeros_like(ids)
         return occurrences(ids)
 

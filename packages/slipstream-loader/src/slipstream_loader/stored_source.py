@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,10 @@ class StoredSource:
             return cls(opened, storage_options or StorageOptions(), root)
         if storage_options is not None:
             return cls(CacheSource(opened), storage_options, root)
-        return cls(opened, opened.caches[0].manifest.options, root)
+        options = opened.caches[0].manifest.options
+        if not isinstance(opened, SampleCache):  # a view decides itself about fields
+            options = replace(options, fields=None)
+        return cls(opened, options, root)
 
     @property
     def cache_path(self) -> Path:

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 _KEPT_FAILURES = 100
 _WAITING_IS_NORMAL = 0.05
 
@@ -26,6 +29,10 @@ class LoaderStats:
     """Seconds that finished batches lay ready, summed over batches."""
     batches: int = 0
     samples: int = 0
+    samples_by_source: dict[str, int] = field(default_factory=dict)
+    """Of a mixture: name of the source -> samples; padding counts."""
+    failures_by_source: dict[str, int] = field(default_factory=dict)
+    """Of a mixture: name of the source -> samples that could not be decoded."""
     num_failures: int = 0
     """Samples that could not be decoded, each counted once."""
     failures: dict[int, str] = field(default_factory=dict)
@@ -55,9 +62,17 @@ class LoaderStats:
 
 
 class Telemetry:
-    """Collects ``LoaderStats`` from several threads."""
+    """Collects ``LoaderStats`` from several threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    sources : mapping of str to int
+        Of a mixture: name of a source -> its first sample id, ascending.
+    """
+
+    def __init__(self, sources: Mapping[str, int] | None = None) -> None:
+        self._names = list(sources or {})
+        self._firsts = np.array(list((sources or {}).values()), np.int64)
         self._lock = threading.Lock()
         self._stats = LoaderStats()
         self._started: float | None = None
@@ -74,11 +89,21 @@ class Telemetry:
                 table = self._stats.stage_seconds
                 table[stage] = table.get(stage, 0.0) + seconds
 
-    def made(self, samples: int) -> None:
+    def made(self, sample_ids: NDArray[np.int64]) -> None:
         """Count one batch."""
         with self._lock:
             stats = self._stats
-            self._stats = replace(stats, batches=stats.batches + 1, samples=stats.samples + samples)
+            self._count_sources(stats.samples_by_source, sample_ids)
+            samples = stats.samples + sample_ids.size
+            self._stats = replace(stats, batches=stats.batches + 1, samples=samples)
+
+    def _count_sources(self, table: dict[str, int], sample_ids: NDArray[np.int64]) -> None:
+        if not self._names:
+            return
+        numbers = np.searchsorted(self._firsts, sample_ids, side="right") - 1
+        counts = np.bincount(numbers, minlength=len(self._names)).tolist()
+        for name, count in zip(self._names, counts, strict=True):
+            table[name] = table.get(name, 0) + count
 
     def taken(self, *, waited: float, lay_ready: float) -> None:
         """Note that the consumer took a batch just now."""
@@ -99,6 +124,7 @@ class Telemetry:
         with self._lock:
             stats = self._stats
             self._stats = replace(stats, num_failures=stats.num_failures + len(reasons))
+            self._count_sources(stats.failures_by_source, np.array(list(reasons), np.int64))
             for sample_id, reason in reasons.items():
                 if len(stats.failures) < _KEPT_FAILURES:
                     stats.failures[sample_id] = reason
@@ -111,6 +137,8 @@ class Telemetry:
                 stats,
                 stage_seconds=dict(stats.stage_seconds),
                 failures=dict(stats.failures),
+                samples_by_source=dict(stats.samples_by_source),
+                failures_by_source=dict(stats.failures_by_source),
             )
 
     def reset(self) -> None:
