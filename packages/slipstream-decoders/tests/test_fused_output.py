@@ -43,8 +43,8 @@ ENGINES = [
         marks=pytest.mark.skipif(find_turbojpeg() is None, reason="no TurboJPEG library"),
     ),
 ]
-LEVEL = 0.5 / 255
-"""Half a level of a byte: the rounding that a fused pass leaves out."""
+LEVEL = 0.55 / 255
+"""The rounding to bytes, and of 16-bit numbers before it, that a fused pass leaves out."""
 
 
 class Flip(Stage):

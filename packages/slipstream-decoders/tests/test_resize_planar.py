@@ -162,7 +162,7 @@ def _twin(image: _Image, window: Window, bounds: Bounds, size: tuple[int, int]) 
 def _assert_close(image: _Image, window: Window, bounds: Bounds, size: tuple[int, int]) -> None:
     expected = np.clip(_twin(image, window, bounds, size), 0, 255)
     ours = _resize(image, window, bounds, size)
-    assert np.abs(ours - expected).max() <= 0.51  # rounding, and float32
+    assert np.abs(ours - expected).max() <= 0.6  # rounding, and 16-bit numbers
     flipped = _resize(image, window, bounds, size, flip=True)
     np.testing.assert_array_equal(flipped[:, ::-1], ours)
 
@@ -185,7 +185,7 @@ def test_integer_crops(
     part_x: float,
     part_y: float,
 ) -> None:
-    """Any crop to any size with any sampling is within half a level; the flip is exact."""
+    """Any crop to any size with any sampling is within 0.6 levels; the flip is exact."""
     box_width, box_height = 1 + int(part_x * (width - 1)), 1 + int(part_y * (height - 1))
     left, top = int(x * (width - box_width)), int(y * (height - box_height))
     bounds = (left, top, box_width, box_height)
@@ -233,14 +233,14 @@ def test_large_downscale() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (17, 5), (64, 48), (98, 98)])
 @pytest.mark.parametrize("ratio", [(2, 2), (1, 1), (0, 0)])
 def test_normalized_floats(ratio: tuple[int, int], size: tuple[int, int]) -> None:
-    """Float outputs are rgb * scale + bias without rounding, as pixels and as planes."""
+    """Float outputs are rgb * scale + bias within 0.05 levels, as pixels and as planes."""
     image = _noise(90, 130, ratio)
     window, bounds = (3.5, 7.25, 100.0, 60.0), (3, 7, 110, 70)
     numbers = (1 / 58, 1 / 57, 1 / 56, -2.1, -2.0, -1.8)
     rgb = np.clip(_twin(image, window, bounds, size), 0, 255)
     expected = rgb * np.array(numbers[:3]) + np.array(numbers[3:])
     pixels = _resize(image, window, bounds, size, kind=FLOAT32_PIXELS, normalization=numbers)
-    np.testing.assert_allclose(pixels, expected, atol=1e-4)
+    np.testing.assert_allclose(pixels, expected, atol=0.05 / 56)
     planes = _resize(image, window, bounds, size, kind=FLOAT32_PLANES, normalization=numbers)
     np.testing.assert_array_equal(planes.transpose(1, 2, 0), pixels)
     flipped = _resize(

@@ -136,16 +136,13 @@ def test_half_precision(emit: _Emit) -> None:
     assert np.isnan(out[~is_number]).all()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_transposes(dtype: type[np.generic]) -> None:
+def test_transposes() -> None:
     """A 16 x 16 tile inside of a larger array, to a target with another pitch."""
-    source = np.arange(20 * 24).reshape(20, 24).astype(dtype)
-    target = np.zeros((17, 30), dtype)
-    transpose = tiles.transpose_tile_u8 if dtype is np.uint8 else tiles.transpose_tile_f32
-    size = source.itemsize
+    source = np.arange(20 * 24).reshape(20, 24).astype(np.uint8)
+    target = np.zeros((17, 30), np.uint8)
 
     def compute(source: int, target: int) -> None:
-        transpose(source + (2 * 24 + 5) * size, 24 * size, target + 3 * size, 30 * size)
+        tiles.transpose_tile_u8(source + 2 * 24 + 5, 24, target + 3, 30)
 
     _run(compute, source, target)
     np.testing.assert_array_equal(target[:16, 3:19], source[2:18, 5:21].T)

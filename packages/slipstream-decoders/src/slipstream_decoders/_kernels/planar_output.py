@@ -1,4 +1,4 @@
-"""The output forms of the planar resize, and how its tiles get there."""
+"""The output forms of the planar resize."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.filters import copy_bytes
 from slipstream_decoders._kernels.simd.colour import (
-    write_byte_pixels,
     write_float_pixels,
     write_float_planes,
     write_half_pixels,
     write_half_planes,
 )
+from slipstream_decoders._kernels.simd.vectors import Vector
 
 UINT8_PIXELS: Final = 0
 """Output kind: uint8 RGB, height x width x 3, rounded to nearest."""
@@ -25,10 +25,8 @@ FLOAT16_PIXELS: Final = 3
 FLOAT16_PLANES: Final = 4
 """Output kind: as ``FLOAT32_PLANES``, rounded to float16."""
 
-LINE: Final = 64
-"""Bytes of one column of a tile: 16 float32."""
-TILE: Final = 16 * LINE
-"""Bytes of a tile of one plane."""
+TILE: Final = 32 * 12
+"""Bytes of the largest block of pixels."""
 
 
 class Target(NamedTuple):
@@ -58,84 +56,24 @@ def _is_planes(kind: int) -> bool:
 
 
 @kernel
-def write_rows(target: Target, row: int, results: int, plane_size: int, tile: int) -> None:
-    """Up to 16 rows of the output, incomplete tiles by way of ``tile``.
-
-    Parameters
-    ----------
-    target : Target
-    row : int
-        The first row to write.
-    results, plane_size : int
-        Address of float32 ``[column][row]`` of Y, and bytes from there to Cb, and on to Cr.
-    tile : int
-        Address of scratch memory of three tiles.
-    """
-    size = pixel_size(target.kind)
-    height = min(target.height - row, 16)
-    complete = target.width // 16 if height == 16 else 0
-    column = 0
-    while column < target.width:
-        address = target.address + row * target.pitch + column * size
-        source = results + LINE * column
-        count, place, pitch, plane_pitch = 1, tile, 16 * size, 256 * size
-        if column < 16 * complete:
-            count, place, pitch, plane_pitch = complete, address, target.pitch, target.plane_pitch
-        _write_tiles(target, source, plane_size, count, place, pitch, plane_pitch)
-        if place == tile:
-            _copy_tile(target, tile, address, height, min(target.width - column, 16))
-        column += 16 * count
+def write_floats(
+    kind: int, luma: Vector, blue: Vector, red: Vector, place: int, plane_pitch: int, scales: int
+) -> None:
+    """32 pixels in one of the forms of floats."""
+    if kind == FLOAT32_PIXELS:
+        write_float_pixels(luma, blue, red, place, scales)
+    elif kind == FLOAT32_PLANES:
+        write_float_planes(luma, blue, red, place, plane_pitch, scales)
+    elif kind == FLOAT16_PIXELS:
+        write_half_pixels(luma, blue, red, place, scales)
+    else:
+        write_half_planes(luma, blue, red, place, plane_pitch, scales)
 
 
 @kernel
-def _copy_tile(target: Target, tile: int, address: int, height: int, width: int) -> None:
-    """The part of a tile that lies in the output."""
+def copy_tile(target: Target, tile: int, address: int) -> None:
+    """The part of a block that lies in an output that is narrower than one."""
     size = pixel_size(target.kind)
     for plane in range(3 if _is_planes(target.kind) else 1):
-        for line in range(height):
-            copy_bytes(
-                tile + (16 * plane + line) * 16 * size,
-                width * size,
-                address + plane * target.plane_pitch + line * target.pitch,
-            )
-
-
-@kernel
-def _write_tiles(
-    target: Target,
-    luma: int,
-    plane_size: int,
-    count: int,
-    address: int,
-    pitch: int,
-    plane_pitch: int,
-) -> None:
-    """Tiles side by side in the target's form.
-
-    Each form has its own loop: with one loop around the choice, LLVM moves what the forms have in
-    common before the choice, and runs out of registers.
-    """
-    blue = luma + plane_size
-    red = blue + plane_size
-    scales = target.normalization
-    end = TILE * count
-    if target.kind == UINT8_PIXELS:
-        for at in range(0, end, TILE):
-            write_byte_pixels(luma + at, blue + at, red + at, address, pitch)
-            address += 48
-    elif target.kind == FLOAT32_PIXELS:
-        for at in range(0, end, TILE):
-            write_float_pixels(luma + at, blue + at, red + at, address, pitch, scales)
-            address += 192
-    elif target.kind == FLOAT32_PLANES:
-        for at in range(0, end, TILE):
-            write_float_planes(luma + at, blue + at, red + at, address, pitch, plane_pitch, scales)
-            address += 64
-    elif target.kind == FLOAT16_PIXELS:
-        for at in range(0, end, TILE):
-            write_half_pixels(luma + at, blue + at, red + at, address, pitch, scales)
-            address += 96
-    else:
-        for at in range(0, end, TILE):
-            write_half_planes(luma + at, blue + at, red + at, address, pitch, plane_pitch, scales)
-            address += 32
+        source = tile + plane * 32 * size
+        copy_bytes(source, target.width * size, address + plane * target.plane_pitch)

@@ -1,15 +1,16 @@
 """Crop and resize of Y, Cb, Cr planes, with the colours converted at the output size.
 
-Sixteen output rows at a time: the vertical pass of each plane (64 pixels of a row at once), 16 x 16
-transposes, the horizontal pass (a tap is one multiply-add of 16 rows), then colours, transposed
-back and stored. Nothing of the image's size lies in between, everything is float32 until the end,
-and chroma is never brought to luma's resolution. Of the planes, pixels of the plane itself are
-read and nothing else; the output is written exactly.
+One output row after another. The rows of the planes that it needs and no row before has needed are
+resized across, 32 outputs at a time, into a ring of a few rows that stays in the first cache; then
+32 pixels at a time are weighed down the columns, turned into RGB and stored. Everything is in
+16-bit numbers until the end, with 7 fractional bits of a level, and the same on any processor but
+for the last bits of floats. Chroma is never brought to luma's resolution. Of the planes, pixels of
+the plane itself are read and nothing else; the output is written exactly.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from slipstream_decoders._kernels.filters import (
     UNSUPPORTED,
     WORKSPACE,
     Filter,
-    copy_bytes,
     fill_float_filter,
     is_output_size,
     is_window_inside,
@@ -30,30 +30,79 @@ from slipstream_decoders._kernels.filters import (
 )
 from slipstream_decoders._kernels.planar_output import (
     FLOAT16_PLANES,
-    LINE,
     TILE,
     UINT8_PIXELS,
     Target,
+    copy_tile,
     pixel_size,
-    write_rows,
+    write_floats,
 )
-from slipstream_decoders._kernels.simd.arithmetic import multiply_add, splat_f32
+from slipstream_decoders._kernels.simd.arithmetic import splat_i32
+from slipstream_decoders._kernels.simd.colour import write_byte_pixels
 from slipstream_decoders._kernels.simd.memory import (
-    load_f32,
-    load_u8_as_f32,
-    read_f32,
+    copy_memory,
+    prefetch,
     read_i32,
-    store_f32,
+    write_i32,
+    write_i64,
 )
-from slipstream_decoders._kernels.simd.tiles import transpose_tile_f32
+from slipstream_decoders._kernels.simd.taps import (
+    ROUND_CHROMA,
+    ROUND_LUMA,
+    first_levels,
+    more_levels,
+    no_colour,
+    store_levels,
+    weigh_places,
+    weigh_window,
+)
+from slipstream_decoders._kernels.simd.vectors import Vector
+from slipstream_decoders._kernels.simd.words import read_i64
+from slipstream_decoders._kernels.tap_tables import (
+    BLOCK,
+    NARROW,
+    START_BYTES,
+    STEP_BYTES,
+    Columns,
+    Rows,
+    columns_bytes,
+    fill_columns,
+    fill_rows,
+    num_blocks,
+    rows_bytes,
+)
+
+_TAP_BYTES: Final = 16  # address of 32 levels, their weight as two int16
+_AHEAD: Final = 4  # rows between fetching one and its use
 
 
-class _Plane(NamedTuple):
+class _Samples(NamedTuple):
     """One plane of 8-bit samples."""
 
     address: int
     pitch: int
+    height: int
     width: int
+    ratio_y: int
+    """Luma pixels for one of its own."""
+    ratio_x: int
+
+
+class _Plane(NamedTuple):
+    """Samples, their filters, and a ring of their rows that are resized across."""
+
+    samples: _Samples
+    rows: Rows
+    columns: Columns
+    ring: int
+    mask: int
+    """Rows of the ring, a power of two, less one."""
+    line: int
+    """Memory for two rows that are too narrow for vectors."""
+    first: int
+    """The first column that is used."""
+    reach: int
+    """How many are used from there on."""
 
 
 class _Span(NamedTuple):
@@ -153,26 +202,31 @@ def resize_planar(
         bounds_height, bounds_width, output_height, output_width
     ):
         return WORKSPACE
-    chroma_width = source_width if is_gray else _covering(source_width, ratio_x)
-    _resize(
-        _Plane(luma, luma_pitch, source_width),
-        _Plane(blue, chroma_pitch, chroma_width),
-        _Plane(red, chroma_pitch, chroma_width),
-        ratio_y,
-        ratio_x,
-        _Span(window_y, window_height, bounds_y, bounds_height, np.bool_(False)),
-        _Span(window_x, window_width, bounds_x, bounds_width, flip),
-        Target(
-            kind,
-            output,
-            output_pitch,
-            output_plane_pitch,
-            output_height,
-            output_width,
-            normalization,
-        ),
-        round_up(workspace, 64),
+    target = Target(
+        kind, output, output_pitch, output_plane_pitch, output_height, output_width, normalization
     )
+    down = _Span(window_y, window_height, bounds_y, bounds_height, np.bool_(False))
+    across = _Span(window_x, window_width, bounds_x, bounds_width, flip)
+    floats = round_up(workspace, 64)
+    tile = floats + _floats_bytes(bounds_height, bounds_width, output_height, output_width)
+    memory = round_up(tile + TILE + 3 * _TAP_BYTES * most_taps(bounds_height, output_height), 64)
+    whole = np.int64(1)  # a literal 1 would compile another copy
+    y, memory = _plane(
+        _Samples(luma, luma_pitch, source_height, source_width, whole, whole),
+        down,
+        across,
+        target,
+        floats,
+        memory,
+    )
+    cb = cr = y
+    if not is_gray:
+        height, width = _covering(source_height, ratio_y), _covering(source_width, ratio_x)
+        samples = _Samples(blue, chroma_pitch, height, width, ratio_y, ratio_x)
+        cb, memory = _plane(samples, down, across, target, floats, memory)
+        samples = _Samples(red, chroma_pitch, height, width, ratio_y, ratio_x)
+        cr = _Plane(samples, cb.rows, cb.columns, memory, cb.mask, cb.line, cb.first, cb.reach)
+    _write(y, cb, cr, np.bool_(is_gray), target, tile)
     return OK
 
 
@@ -184,32 +238,41 @@ def planar_workspace_size(
 
     Smaller bounds never need more: what the largest image needs is enough for all.
     """
-    rows_size, columns_size = _table_sizes(bounds_height, bounds_width, output_height, output_width)
+    down, across = most_taps(bounds_height, output_height), most_taps(bounds_width, output_width)
+    tables = rows_bytes(down, output_height) + columns_bytes(across, output_width) + 128
     return (
-        64
-        + 2 * (rows_size + columns_size)
-        + 3 * LINE * round_up(output_width, 16)
-        + 3 * TILE
-        + LINE * round_up(bounds_width, 16)
-        + 256
-        + 16 * _pitch(bounds_width)
+        128
+        + _floats_bytes(bounds_height, bounds_width, output_height, output_width)
+        + TILE
+        + 3 * _TAP_BYTES * down
+        + 2 * (tables + 2 * NARROW)
+        + 3 * _ring_rows(down) * _ring_pitch(output_width)
     )
 
 
 @kernel
-def _table_sizes(
+def _floats_bytes(
     bounds_height: int, bounds_width: int, output_height: int, output_width: int
-) -> tuple[int, int]:
-    """Bytes of a filter table for rows and for columns; chroma never needs more than luma."""
-    rows = table_size(most_taps(bounds_height, output_height), round_up(output_height, 16))
-    columns = table_size(most_taps(bounds_width, output_width), round_up(output_width, 16))
-    return rows, columns
+) -> int:
+    """Bytes of the larger axis' filter in floats; chroma never needs more than luma."""
+    return max(
+        table_size(most_taps(bounds_height, output_height), round_up(output_height, BLOCK)),
+        table_size(most_taps(bounds_width, output_width), round_up(output_width, BLOCK)),
+    )
 
 
 @kernel
-def _pitch(reach: int) -> int:
-    """Bytes between rows of the vertical pass: 64 columns to spare, and an odd number of lines."""
-    return 4 * (round_up(reach, 64) + 64) + LINE
+def _ring_rows(taps: int) -> int:
+    """Taps, and one row more, since luma's are made two at a time."""
+    rows: int = np.int64(2)
+    while rows < taps + 1:
+        rows *= 2
+    return rows
+
+
+@kernel
+def _ring_pitch(output_width: int) -> int:
+    return 2 * BLOCK * num_blocks(output_width)
 
 
 @kernel
@@ -226,40 +289,28 @@ def _is_known_ratio(ratio_y: int, ratio_x: int) -> bool:
 
 
 @kernel
-def _resize(
-    luma: _Plane,
-    blue: _Plane,
-    red: _Plane,
-    ratio_y: int,
-    ratio_x: int,
-    down: _Span,
-    across: _Span,
-    target: Target,
-    table: int,
-) -> None:
-    """Filters first, then 16 output rows at a time."""
-    rows_size, columns_size = _table_sizes(down.size, across.size, target.height, target.width)
-    whole = np.int64(1)  # a literal 1 would compile another copy
-    rows = _axis(down, whole, target.height, table)
-    columns = _axis(across, whole, target.width, table + rows_size)
-    table += rows_size + columns_size
-    results = table + rows_size + columns_size
-    plane_size = LINE * columns.entries
-    tile = results + 3 * plane_size
-    is_gray = ratio_x == 0
-    chroma_rows, chroma_columns = rows, columns
-    if is_gray:
-        for address in range(results + plane_size, tile, LINE):
-            store_f32(address, splat_f32(128.0))
-    else:
-        chroma_rows = _axis(down, ratio_y, target.height, table)
-        chroma_columns = _axis(across, ratio_x, target.width, table + rows_size)
-    for row in range(0, rows.entries, 16):
-        _resample(luma, rows, columns, row, tile, results)
-        if not is_gray:
-            _resample(blue, chroma_rows, chroma_columns, row, tile, results + plane_size)
-            _resample(red, chroma_rows, chroma_columns, row, tile, results + 2 * plane_size)
-        write_rows(target, row, results, plane_size, tile)
+def _plane(
+    samples: _Samples, down: _Span, across: _Span, target: Target, floats: int, memory: int
+) -> tuple[_Plane, int]:
+    """A plane with all that it needs in ``memory``, and the address after that."""
+    for row in range(_AHEAD):
+        _fetch_row(
+            samples,
+            down.first // samples.ratio_y + row,
+            across.first // samples.ratio_x,
+            across.size // samples.ratio_x,
+        )
+    line = memory
+    memory += 2 * NARROW
+    axis = _axis(down, samples.ratio_y, target.height, floats)
+    rows = fill_rows(axis, target.height, memory)
+    memory += round_up(rows_bytes(rows.taps, target.height), 64)
+    axis = _axis(across, samples.ratio_x, target.width, floats)
+    columns = fill_columns(axis, target.width, max(samples.width, NARROW), memory)
+    memory += round_up(columns_bytes(2 * columns.pairs, target.width), 64)
+    ring_rows = _ring_rows(rows.taps)
+    plane = _Plane(samples, rows, columns, memory, ring_rows - 1, line, axis.first, axis.reach)
+    return plane, memory + ring_rows * _ring_pitch(target.width)
 
 
 @kernel
@@ -272,131 +323,200 @@ def _axis(span: _Span, ratio: int, outputs: int, table: int) -> Filter:
         first,
         _covering(span.first + span.size, ratio) - first,
         outputs,
-        round_up(outputs, 16),
+        round_up(outputs, BLOCK),
         span.flip,
         table,
     )
 
 
 @kernel
-def _resample(
-    plane: _Plane, rows: Filter, columns: Filter, row: int, tile: int, results: int
+def _write(
+    luma: _Plane,
+    blue: _Plane,
+    red: _Plane,
+    is_gray: bool | np.bool_,
+    target: Target,
+    memory: int,
 ) -> None:
-    """Output rows ``row`` .. ``row + 15`` of one plane -> float32 ``results[column][row]``."""
-    transposed = tile + 3 * TILE
-    lines = transposed + LINE * round_up(columns.reach, 16) + 256
-    pitch = _pitch(columns.reach)
-    for line in range(16):
-        _filter_row(plane, rows, columns, row + line, lines + line * pitch)
-    for column in range(0, columns.reach, 16):
-        transpose_tile_f32(lines + 4 * column, pitch, transposed + LINE * column, LINE)
-    _filter_transposed(transposed, columns, results)
+    """All rows of the output; ``memory`` holds a tile, then the taps of a row."""
+    taps = memory + TILE
+    blues = taps + _TAP_BYTES * luma.rows.taps
+    reds = blues + _TAP_BYTES * blue.rows.taps
+    chroma_taps = np.int64(0) if is_gray else blue.rows.taps
+    made = chroma_made = np.int64(0)
+    for row in range(target.height):
+        made = _make_luma(luma, row, made)
+        _list_taps(luma, row, taps)
+        if not is_gray:
+            chroma_made = _make_chroma(blue, red, row, chroma_made)
+            _list_taps(blue, row, blues)
+            _list_taps(red, row, reds)
+        if target.kind == UINT8_PIXELS:
+            _write_bytes(taps, luma.rows.taps, chroma_taps, row, target, memory)
+        else:
+            _write_floats(taps, luma.rows.taps, chroma_taps, row, target, memory)
 
 
 @kernel
-def _filter_row(plane: _Plane, rows: Filter, columns: Filter, row: int, target: int) -> None:
-    """Vertical pass of one output row, for the columns that are needed."""
-    step = 4 * rows.entries
-    top = plane.address + read_i32(rows.table + 4 * row) * plane.pitch
-    weights = rows.table + step + 4 * row
-    if plane.width < 64:
-        _filter_narrow_row(
-            top + columns.first, plane.pitch, weights, step, rows.taps, columns.reach, target
-        )
-    else:
-        for block in range(0, columns.reach, 64):
-            offset = min(block, plane.width - 64 - columns.first)
-            _filter_64_pixels(
-                top + columns.first + offset,
-                plane.pitch,
-                weights,
-                step,
-                rows.taps,
-                target + 4 * offset,
-            )
+def _list_taps(plane: _Plane, row: int, taps: int) -> None:
+    """Where the rows of an output row's taps are, and what they weigh."""
+    first = np.int64(read_i32(plane.rows.firsts + 4 * row))
+    weights = plane.rows.weights + 4 * plane.rows.taps * row
+    for tap in range(plane.rows.taps):
+        write_i64(taps + _TAP_BYTES * tap, _ring_row(plane, first + tap))
+        write_i32(taps + _TAP_BYTES * tap + 8, read_i32(weights + 4 * tap))
 
 
 @kernel
-def _filter_64_pixels(
-    source: int, pitch: int, weights: int, step: int, taps: int, target: int
+def _write_bytes(
+    taps: int, num_taps: int, chroma_taps: int, row: int, target: Target, tile: int
 ) -> None:
-    weight = splat_f32(read_f32(weights))
-    total0 = load_u8_as_f32(source) * weight
-    total1 = load_u8_as_f32(source + 16) * weight
-    total2 = load_u8_as_f32(source + 32) * weight
-    total3 = load_u8_as_f32(source + 48) * weight
-    for _ in range(1, taps):
-        source += pitch
-        weights += step
-        weight = splat_f32(read_f32(weights))
-        total0 = multiply_add(load_u8_as_f32(source), weight, total0)
-        total1 = multiply_add(load_u8_as_f32(source + 16), weight, total1)
-        total2 = multiply_add(load_u8_as_f32(source + 32), weight, total2)
-        total3 = multiply_add(load_u8_as_f32(source + 48), weight, total3)
-    store_f32(target, total0)
-    store_f32(target + 64, total1)
-    store_f32(target + 128, total2)
-    store_f32(target + 192, total3)
+    """One row of uint8 pixels; no chroma taps for a gray image."""
+    blues = taps + _TAP_BYTES * num_taps
+    reds = blues + _TAP_BYTES * chroma_taps
+    address = target.address + row * target.pitch
+    for column in range(0, target.width, BLOCK):
+        place = tile
+        if target.width >= BLOCK:
+            place = address + 3 * min(column, target.width - BLOCK)
+        cb = cr = no_colour()
+        if chroma_taps > 0:
+            cb = _weigh_block(blues, chroma_taps, 2 * column)
+            cr = _weigh_block(reds, chroma_taps, 2 * column)
+        write_byte_pixels(_weigh_block(taps, num_taps, 2 * column), cb, cr, place)
+    if target.width < BLOCK:
+        copy_tile(target, tile, address)
 
 
 @kernel
-def _filter_narrow_row(
-    source: int, pitch: int, weights: int, step: int, taps: int, reach: int, target: int
+def _write_floats(
+    taps: int, num_taps: int, chroma_taps: int, row: int, target: Target, tile: int
 ) -> None:
-    """A row of a plane that is narrower than what the vectors read: by way of a copy of 64 bytes.
+    """One row of floats."""
+    blues = taps + _TAP_BYTES * num_taps
+    reds = blues + _TAP_BYTES * chroma_taps
+    size = pixel_size(target.kind)
+    address = target.address + row * target.pitch
+    plane_pitch = target.plane_pitch if target.width >= BLOCK else BLOCK * size
+    for column in range(0, target.width, BLOCK):
+        place = tile
+        if target.width >= BLOCK:
+            place = address + size * min(column, target.width - BLOCK)
+        cb = cr = no_colour()
+        if chroma_taps > 0:
+            cb = _weigh_block(blues, chroma_taps, 2 * column)
+            cr = _weigh_block(reds, chroma_taps, 2 * column)
+        y = _weigh_block(taps, num_taps, 2 * column)
+        write_floats(target.kind, y, cb, cr, place, plane_pitch, target.normalization)
+    if target.width < BLOCK:
+        copy_tile(target, tile, address)
 
-    The sums are those of ``_filter_64_pixels`` to the bit, so pixels do not depend on how much of
-    an image was decoded.
+
+@kernel
+def _make_luma(plane: _Plane, row: int, made: int) -> int:
+    """Resize across the rows up to the last one that an output row needs; where that ends.
+
+    Always two: they share what is read of the filter.
     """
-    line = target + 256
-    copy_bytes(source, reach, line)
-    weight = splat_f32(read_f32(weights))
-    total0 = load_u8_as_f32(line) * weight
-    total1 = load_u8_as_f32(line + 16) * weight
-    total2 = load_u8_as_f32(line + 32) * weight
-    total3 = load_u8_as_f32(line + 48) * weight
-    for _ in range(1, taps):
-        source += pitch
-        weights += step
-        copy_bytes(source, reach, line)
-        weight = splat_f32(read_f32(weights))
-        total0 = multiply_add(load_u8_as_f32(line), weight, total0)
-        total1 = multiply_add(load_u8_as_f32(line + 16), weight, total1)
-        total2 = multiply_add(load_u8_as_f32(line + 32), weight, total2)
-        total3 = multiply_add(load_u8_as_f32(line + 48), weight, total3)
-    store_f32(target, total0)
-    store_f32(target + 64, total1)
-    store_f32(target + 128, total2)
-    store_f32(target + 192, total3)
+    first = np.int64(read_i32(plane.rows.firsts + 4 * row))
+    made = max(made, first)
+    while made < first + plane.rows.taps:
+        second = min(made + 1, plane.samples.height - 1)
+        _weigh_two(
+            _source(plane, made, 0),
+            _source(plane, second, NARROW),
+            plane.columns,
+            ROUND_LUMA,
+            _ring_row(plane, made),
+            _ring_row(plane, made + 1),
+        )
+        made += 2
+    return made
 
 
 @kernel
-def _filter_transposed(transposed: int, columns: Filter, results: int) -> None:
-    """Horizontal pass: four output columns of 16 rows at once."""
-    step = 4 * columns.entries
-    origin = transposed - LINE * columns.first
-    for column in range(0, columns.entries, 4):
-        bases = columns.table + 4 * column
-        source0 = origin + LINE * read_i32(bases)
-        source1 = origin + LINE * read_i32(bases + 4)
-        source2 = origin + LINE * read_i32(bases + 8)
-        source3 = origin + LINE * read_i32(bases + 12)
-        weights = bases + step
-        total0 = load_f32(source0) * splat_f32(read_f32(weights))
-        total1 = load_f32(source1) * splat_f32(read_f32(weights + 4))
-        total2 = load_f32(source2) * splat_f32(read_f32(weights + 8))
-        total3 = load_f32(source3) * splat_f32(read_f32(weights + 12))
-        for tap in range(1, columns.taps):
-            weights += step
-            line = LINE * tap
-            weight0, weight1 = read_f32(weights), read_f32(weights + 4)
-            weight2, weight3 = read_f32(weights + 8), read_f32(weights + 12)
-            total0 = multiply_add(load_f32(source0 + line), splat_f32(weight0), total0)
-            total1 = multiply_add(load_f32(source1 + line), splat_f32(weight1), total1)
-            total2 = multiply_add(load_f32(source2 + line), splat_f32(weight2), total2)
-            total3 = multiply_add(load_f32(source3 + line), splat_f32(weight3), total3)
-        target = results + LINE * column
-        store_f32(target, total0)
-        store_f32(target + LINE, total1)
-        store_f32(target + 2 * LINE, total2)
-        store_f32(target + 3 * LINE, total3)
+def _make_chroma(blue: _Plane, red: _Plane, row: int, made: int) -> int:
+    """The same for chroma."""
+    first = np.int64(read_i32(blue.rows.firsts + 4 * row))
+    made = max(made, first)
+    while made < first + blue.rows.taps:
+        _weigh_two(
+            _source(blue, made, 0),
+            _source(red, made, NARROW),
+            blue.columns,
+            ROUND_CHROMA,
+            _ring_row(blue, made),
+            _ring_row(red, made),
+        )
+        made += 1
+    return made
+
+
+@kernel
+def _ring_row(plane: _Plane, row: int) -> int:
+    address: int = plane.ring + (row & plane.mask) * 2 * BLOCK * plane.columns.blocks
+    return address
+
+
+@kernel
+def _source(plane: _Plane, row: int, offset: int) -> int:
+    """Address of a row of the source; of its copy if it is narrow."""
+    samples = plane.samples
+    source = samples.address + row * samples.pitch
+    _fetch_row(samples, row + _AHEAD, plane.first, plane.reach)
+    if samples.width < NARROW:
+        copy_memory(source, samples.width, plane.line + offset)
+        source = plane.line + offset
+    return source
+
+
+@kernel
+def _fetch_row(samples: _Samples, row: int, first: int, reach: int) -> None:
+    """Let the processor fetch a part of a row; there need not be such a row."""
+    address = samples.address + row * samples.pitch + first
+    for offset in range(0, reach, 64):
+        prefetch(address + offset)
+
+
+@kernel
+def _weigh_two(
+    source: int, source2: int, columns: Columns, rounding: int, target: int, target2: int
+) -> None:
+    """Resize two rows across."""
+    starts, steps = columns.starts, columns.steps
+    zero = splat_i32(rounding)
+    for _ in range(columns.blocks):
+        first, second, first2, second2 = zero, zero, zero, zero
+        if columns.has_windows:
+            for _ in range(columns.pairs):
+                first = weigh_window(source, starts, steps, first)
+                first2 = weigh_window(source2, starts, steps, first2)
+                starts += START_BYTES
+                steps += STEP_BYTES
+            for _ in range(columns.pairs):
+                second = weigh_window(source, starts, steps, second)
+                second2 = weigh_window(source2, starts, steps, second2)
+                starts += START_BYTES
+                steps += STEP_BYTES
+        else:
+            for _ in range(columns.pairs):
+                first = weigh_places(source, steps, first)
+                first2 = weigh_places(source2, steps, first2)
+                steps += STEP_BYTES
+            for _ in range(columns.pairs):
+                second = weigh_places(source, steps, second)
+                second2 = weigh_places(source2, steps, second2)
+                steps += STEP_BYTES
+        store_levels(target, first, second)
+        store_levels(target2, first2, second2)
+        target += 2 * BLOCK
+        target2 += 2 * BLOCK
+
+
+@kernel
+def _weigh_block(taps: int, num_taps: int, offset: int) -> Vector:
+    """32 levels of an output row, ``offset`` bytes from its start on."""
+    total = first_levels(read_i64(taps) + offset, taps + 8)
+    for tap in range(taps + _TAP_BYTES, taps + _TAP_BYTES * num_taps, _TAP_BYTES):
+        total = more_levels(read_i64(tap) + offset, tap + 8, total)
+    return total

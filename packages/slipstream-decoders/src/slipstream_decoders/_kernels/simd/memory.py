@@ -27,6 +27,7 @@ from slipstream_decoders._kernels.simd.vectors import (
 )
 
 _memcpy: Any = cgutils.raw_memcpy
+_declare: Any = cgutils.get_or_insert_function
 
 
 def _reader(name: str, lane: ir.Type, result: types.Type) -> Any:
@@ -69,6 +70,14 @@ def _copy(builder: Builder, source: Value, num_bytes: Value, target: Value) -> N
     _memcpy(builder, *pointers, num_bytes, 1)
 
 
+def _prefetch(builder: Builder, address: Value) -> None:
+    pointer, number = I8.as_pointer(), ir.Constant(I32, 1)
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+    function = _declare(builder.module, kind, "llvm.prefetch.p0")
+    to_read, near = ir.Constant(I32, 0), ir.Constant(I32, 3)
+    builder.call(function, [builder.inttoptr(address, pointer), to_read, near, number])
+
+
 read_u8: Callable[[int], int] = _reader("read_u8", I8, types.uint8)
 read_i32: Callable[[int], int] = _reader("read_i32", I32, types.int32)
 read_f32: Callable[[int], float] = _reader("read_f32", F32, types.float32)
@@ -91,3 +100,6 @@ copy_memory: Callable[[int, int, int], None] = define(
     "copy_memory", types.void, [types.int64] * 3, _copy
 )
 """(source, bytes, target): memcpy; the two do not overlap."""
+
+prefetch: Callable[[int], None] = define("prefetch", types.void, [types.int64], _prefetch)
+"""Fetch the 64 bytes around an address, which may be anything, into the caches."""

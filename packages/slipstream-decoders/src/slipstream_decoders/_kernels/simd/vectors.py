@@ -1,4 +1,4 @@
-"""Vector types of 16 lanes, and ``define``: from LLVM instructions to a function for kernels."""
+"""Vector types of 512 bits, and ``define``: from LLVM instructions to a function for kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numba.core.datamodel import models
 from numba.core.extending import intrinsic, register_model
 
 LANES: Final = 16
-"""Lanes of every vector type."""
+"""Lanes of a vector, unless its type says otherwise."""
 
 CONTRACT: Final = ("contract", "nsz")
 """Flags of floating-point instructions: a multiply and an add may become one fused operation."""
@@ -26,7 +26,7 @@ Vector = Any
 
 
 class VectorType(types.Type):
-    """The numba type of an LLVM vector of 16 lanes.
+    """The numba type of an LLVM vector.
 
     Parameters
     ----------
@@ -34,10 +34,13 @@ class VectorType(types.Type):
         Name that appears in numba's messages.
     lane : llvmlite.ir.Type
         LLVM type of one lane.
+    lanes : int
+        How many there are.
     """
 
-    def __init__(self, name: str, lane: ir.Type) -> None:
+    def __init__(self, name: str, lane: ir.Type, lanes: int = LANES) -> None:
         self.lane = lane
+        self.lanes = lanes
         super().__init__(name)
 
 
@@ -46,11 +49,12 @@ class _VectorModel(models.PrimitiveModel):
     """Held in registers as it is."""
 
     def __init__(self, manager: Any, frontend_type: VectorType) -> None:
-        vector = ir.VectorType(frontend_type.lane, LANES)
+        vector = ir.VectorType(frontend_type.lane, frontend_type.lanes)
         super().__init__(manager, frontend_type, vector)  # type: ignore[no-untyped-call]
 
 
 BYTES: Final = VectorType("vector_u8", I8)
+HALVES: Final = VectorType("vector_i16", I16, 2 * LANES)
 INTS: Final = VectorType("vector_i32", I32)
 FLOATS: Final = VectorType("vector_f32", F32)
 
