@@ -4,6 +4,9 @@ numba notices an edit of the file that holds a kernel, but not of the files whos
 inlines. So the machine code lives in a directory named after everything that it depends on: all
 kernel sources, numba's and llvmlite's versions, and the processor. slipstream-cache and
 slipstream-decoders each have this same file: two copies are cheaper than a package between them.
+
+Of many processes that start at once on an empty directory, one compiles and the others wait for
+what it writes. That only saves work: without the lock each would compile for itself.
 """
 
 from __future__ import annotations
@@ -13,9 +16,15 @@ import os
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 import llvmlite
 import numba
@@ -23,6 +32,8 @@ from llvmlite import binding
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DIRECTORY_VARIABLE = "SLIPSTREAM_KERNEL_CACHE"
+_PATIENCE = 300.0  # seconds after which a process compiles for itself
+_POLL = 0.05
 _lock = threading.Lock()
 _config: Any = numba.config
 
@@ -67,6 +78,62 @@ def _usable_directory() -> Path:
 _directory = _usable_directory()
 
 
+class _Turn(threading.local):
+    """One process compiles at a time, for as long as the others are patient."""
+
+    depth = 0  # kernels compile the kernels that they call
+    descriptor: int | None = None
+
+    def take(self) -> None:
+        """Wait for the lock; without it when that lasts too long or there are no locks."""
+        if fcntl is None or self.descriptor is not None or self.depth == 0:
+            return
+        end = time.monotonic() + _PATIENCE
+        try:
+            self.descriptor = os.open(_directory / "compiling.lock", os.O_RDWR | os.O_CREAT, 0o666)
+            while time.monotonic() < end:
+                try:
+                    fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except (BlockingIOError, PermissionError):  # both mean that another has it
+                    time.sleep(_POLL)
+        except OSError:  # some network file systems have no locks
+            return
+
+    def give(self) -> None:
+        """Let others compile."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
+
+_turn = _Turn()
+
+
+def _take_turns(compiled: Any) -> None:
+    """Let a dispatcher wait for a process that compiles, and look on disk again after that."""
+    load, compile_signature = compiled._cache.load_overload, compiled.compile
+
+    def load_overload(signature: Any, target: Any) -> Any:
+        found = load(signature, target)
+        if found is None:
+            _turn.take()
+            found = load(signature, target)
+        return found
+
+    def compile_in_turn(signature: Any) -> Any:
+        _turn.depth += 1
+        try:
+            return compile_signature(signature)
+        finally:
+            _turn.depth -= 1
+            if _turn.depth == 0:
+                _turn.give()
+
+    compiled._cache.load_overload = load_overload
+    compiled.compile = compile_in_turn
+
+
 def kernel(function: _Function) -> _Function:
     """Compile a function for nopython mode without the GIL, cached on disk.
 
@@ -84,7 +151,7 @@ def kernel(function: _Function) -> _Function:
         before = _config.CACHE_DIR
         _config.CACHE_DIR = str(_directory)
         try:
-            compiled = numba.njit(
+            compiled: Any = numba.njit(
                 nogil=True,
                 boundscheck=False,
                 error_model="numpy",
@@ -92,4 +159,5 @@ def kernel(function: _Function) -> _Function:
             )(function)
         finally:
             _config.CACHE_DIR = before
+    _take_turns(compiled)
     return cast(_Function, compiled)
