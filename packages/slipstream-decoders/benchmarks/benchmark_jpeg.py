@@ -11,7 +11,6 @@ RGB at full size.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import sys
@@ -23,7 +22,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from PIL import Image
+from photo_payloads import photo_payloads
 
 from slipstream_decoders import Boxes, EncodedBatch, random_resized_boxes, whole_image_boxes
 from slipstream_decoders._kernels.c_call import call_c
@@ -341,19 +340,6 @@ def _measure(bench: _Bench, rounds: int) -> dict[str, Any]:
     return result
 
 
-def _payloads(folder: Path, count: int, quality: int) -> list[bytes]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg"})
-    payloads = []
-    for path in files[:: max(1, len(files) // count)][:count]:
-        if quality == 0:
-            payloads.append(path.read_bytes())
-        else:
-            file = io.BytesIO()
-            Image.open(path).convert("RGB").save(file, "JPEG", quality=quality)
-            payloads.append(file.getvalue())
-    return payloads
-
-
 def main() -> None:
     """Measure and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -363,7 +349,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=120, help="photos to use at most")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    payloads = _payloads(arguments.photos, arguments.count, arguments.quality)
+    payloads = photo_payloads(arguments.photos, arguments.count, arguments.quality)
     bench = _Bench(EncodedBatch.from_payloads(payloads), arguments.pixels)
     result = _measure(bench, arguments.rounds)
     result["pixels_per_seek_point"] = arguments.pixels
