@@ -29,13 +29,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def script_of(page: Path) -> str:
-    """The page's code as one Python script; commands become calls of the slipstream script."""
+    """The page's code as one Python script; commands become calls of our scripts."""
     parts = []
     for language, code in FENCE.findall(page.read_text(encoding="utf-8")):
         if language == "python":
             parts.append(code)
         else:
-            commands = [line for line in code.splitlines() if line.startswith("slipstream ")]
+            scripts = ("slipstream ", "sqrtspace ")
+            commands = [line for line in code.splitlines() if line.startswith(scripts)]
             parts += [f"run({command!r})" for command in commands]
     return "\n".join(parts)
 

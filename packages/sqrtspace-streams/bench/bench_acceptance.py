@@ -152,7 +152,7 @@ def _stage_pipeline() -> Any:
     def read(start: int, n: int) -> np.ndarray:
         return (np.arange(start, start + n) % 1009).astype("float32")
 
-    pipe = SqrtSpacePipeline(window=64, hop=64)
+    pipe = SqrtSpacePipeline(window=64, hop=64, tile=512, max_workers=1)
     pipe.stage("spectrum", batch_invariant=True)(lambda x: np.fft.rfft(x))
     pipe.stage("power", ["spectrum"], batch_invariant=True)(lambda x: np.abs(x) ** 2)
     pipe.stage("loudest", ["power"], batch_invariant=True)(lambda x: x.max(axis=1))
