@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from slipstream_cache import StorageOptions, cache_key, default_cache_root
+from slipstream_cache import StorageOptions, build, cache_key, default_cache_root
+from slipstream_cache.testing import MemorySource
 
 
 def test_key_is_stable() -> None:
@@ -21,12 +22,23 @@ def test_key_is_stable() -> None:
         StorageOptions(max_size=256),
         StorageOptions(quality=90),
         StorageOptions(codec="rgb"),
+        StorageOptions(codec="smart"),
+        StorageOptions(codec="proportion"),
         StorageOptions(fields=("image",)),
     ],
 )
 def test_key_depends_on_each_option(options: Any) -> None:
     """Every option changes the key."""
     assert cache_key("abc", options) != cache_key("abc", StorageOptions())
+
+
+def test_key_depends_on_the_details_of_the_codec_only() -> None:
+    """A threshold counts where the codec has one, and nowhere else."""
+    key = cache_key("abc", StorageOptions())
+    assert cache_key("abc", StorageOptions(smart_threshold=1, jpeg_proportion=0.1)) == key
+    smart = {cache_key("abc", StorageOptions(codec="smart", smart_threshold=n)) for n in (1, 2)}
+    parts = [StorageOptions(codec="proportion", jpeg_proportion=p) for p in (0.1, 0.2)]
+    assert len(smart | {cache_key("abc", part) for part in parts}) == 4
 
 
 def test_key_depends_on_the_fingerprint_and_not_on_field_order() -> None:
@@ -43,6 +55,8 @@ def test_key_depends_on_the_fingerprint_and_not_on_field_order() -> None:
         StorageOptions(quality=0),
         StorageOptions(quality=101),
         StorageOptions(codec="png"),  # type: ignore[arg-type]
+        StorageOptions(codec="smart", smart_threshold=-1),
+        StorageOptions(codec="proportion", jpeg_proportion=1.5),
     ],
 )
 def test_options_out_of_range_are_refused(options: Any) -> None:
@@ -62,3 +76,21 @@ def test_root_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     assert default_cache_root() == (tmp_path / ".slipstream").resolve()
     assert isinstance(default_cache_root(), Path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        StorageOptions(),
+        StorageOptions(codec="smart", smart_threshold=7),
+        StorageOptions(codec="proportion", jpeg_proportion=0.25),
+    ],
+)
+def test_a_manifest_keeps_the_options(options: StorageOptions, tmp_path: Path) -> None:
+    """What a cache was stored with is read again; a codec without details says none."""
+    source = MemorySource([{"x": 1}])
+    cache = build(source, tmp_path / "cache", options=options)
+    assert cache.manifest.options == options
+    text = (tmp_path / "cache" / "manifest.json").read_text()
+    assert ("smart_threshold" in text) == (options.codec == "smart")
+    assert ("jpeg_proportion" in text) == (options.codec == "proportion")

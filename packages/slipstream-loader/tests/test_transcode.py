@@ -348,3 +348,30 @@ def test_the_shorter_side_never_vanishes() -> None:
     """A very narrow image keeps at least one pixel when it is shrunk."""
     stored = transcode(encoded(photo(900, 3), "JPEG"), StorageOptions(max_size=64))
     assert (stored.height, stored.width) == (64, 1)
+
+
+def png(seed: int, height: int, width: int) -> bytes:
+    """A PNG file of noise."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_smart_chooses_by_the_bytes_of_the_pixels() -> None:
+    """Up to the threshold pixels are stored, above it JPEG files; after shrinking."""
+    options = StorageOptions(codec="smart", smart_threshold=3 * 20 * 30)
+    assert transcode(png(0, 20, 30), options).codec is Codec.RGB
+    assert transcode(png(0, 20, 31), options).codec is Codec.JPEG
+    shrunk = StorageOptions(codec="smart", smart_threshold=3 * 20 * 30, max_size=30)
+    assert transcode(png(0, 40, 60), shrunk).codec is Codec.RGB
+
+
+def test_a_proportion_is_chosen_by_the_image_alone() -> None:
+    """About that part of the images are JPEG files, the same ones whenever they are asked for."""
+    files = [png(seed, 4, 5) for seed in range(200)]
+    for proportion, low, high in ((0.0, 0, 0), (0.3, 40, 82), (1.0, 200, 200)):
+        options = StorageOptions(codec="proportion", jpeg_proportion=proportion)
+        chosen = [transcode(file, options).codec is Codec.JPEG for file in files]
+        assert low <= sum(chosen) <= high
+        assert chosen[::-1] == [transcode(f, options).codec is Codec.JPEG for f in files[::-1]]

@@ -10,6 +10,7 @@ from typing import Final
 
 from slipstream_cache.source import StorageOptions
 
+_CODECS: Final = ("jpeg", "yuv420", "rgb", "smart", "proportion")
 _ROOT_VARIABLE: Final = "SLIPSTREAM_CACHE_DIR"
 
 
@@ -50,14 +51,19 @@ def cache_key(fingerprint: str, options: StorageOptions) -> str:
         raise ValueError(f"max_size is {options.max_size}; expected at least 1 pixel, or None")
     if not 1 <= options.quality <= 100:
         raise ValueError(f"quality is {options.quality}; expected 1 to 100")
-    if options.codec not in ("jpeg", "yuv420", "rgb"):
-        raise ValueError(f"codec is {options.codec!r}; expected 'jpeg', 'yuv420' or 'rgb'")
+    if options.codec not in _CODECS:
+        raise ValueError(f"codec is {options.codec!r}; expected one of {', '.join(_CODECS)}")
+    if options.smart_threshold < 0:
+        raise ValueError(f"smart_threshold is {options.smart_threshold}; expected bytes, 0 or more")
+    if not 0 <= options.jpeg_proportion <= 1:
+        raise ValueError(f"jpeg_proportion is {options.jpeg_proportion}; expected 0 to 1")
     recipe = {
         "fingerprint": fingerprint,
         "max_size": options.max_size,
         "quality": options.quality,
         "codec": options.codec,
         "fields": None if options.fields is None else sorted(options.fields),
+        **options.codec_details,
     }
     text = json.dumps(recipe, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -94,11 +94,22 @@ class Manifest:
             "key": self.key,
             "num_samples": self.num_samples,
             "source": asdict(self.source),
-            "options": asdict(self.options),
+            "options": _options_to_json(self.options),
             "fields": fields_to_json(self.fields),
             "parts": [{"name": part.name, **part_to_json(part)} for part in self.parts],
         }
         return json_text(document)
+
+
+def _options_to_json(options: StorageOptions) -> dict[str, Any]:
+    """The options; those of a codec only where it is chosen."""
+    return {
+        "max_size": options.max_size,
+        "quality": options.quality,
+        "codec": options.codec,
+        "fields": options.fields,
+        **options.codec_details,
+    }
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -241,6 +252,9 @@ def check_part(part: PartInfo, fields: Mapping[str, FieldSpec]) -> None:
         raise ValueError(f"{part.name}: expected image counts of {images}")
 
 
+_CODEC_DETAILS: Final = ("smart_threshold", "jpeg_proportion")
+
+
 def _from_json(document: Mapping[str, Any]) -> Manifest:
     source, options = document["source"], document["options"]
     stored = options["fields"]
@@ -255,6 +269,7 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
             quality=options["quality"],
             codec=options["codec"],
             fields=None if stored is None else tuple(map(_text, stored)),
+            **{name: options[name] for name in _CODEC_DETAILS if name in options},
         ),
         fields={name: field_from_json(spec) for name, spec in document["fields"].items()},
         parts=tuple(part_from_json(_text(part["name"]), part) for part in document["parts"]),

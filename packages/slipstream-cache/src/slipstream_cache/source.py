@@ -88,10 +88,23 @@ class StorageOptions:
     """Longer side in pixels above which images are shrunk and stored again; None: never."""
     quality: int = 100
     """JPEG quality of images that are stored again (4:4:4)."""
-    codec: Literal["jpeg", "yuv420", "rgb"] = "jpeg"
-    """Codec of images that are stored again."""
+    codec: Literal["jpeg", "yuv420", "rgb", "smart", "proportion"] = "jpeg"
+    """Codec of images that are stored again. ``smart``: ``jpeg`` for those with more bytes of
+    pixels than ``smart_threshold``, else ``rgb``, which takes more space and no decoding.
+    ``proportion``: ``jpeg`` for a part of them, chosen by the hash of the image, else ``rgb``."""
     fields: tuple[str, ...] | None = None
     """The fields to store; None stores all."""
+    smart_threshold: int = 256 * 256 * 3
+    """Of codec ``smart``: bytes of pixels, 3 x height x width, up to which pixels are stored."""
+    jpeg_proportion: float = 0.5
+    """Of codec ``proportion``: the part of the images that is stored as JPEG, 0 to 1."""
+
+    @property
+    def codec_details(self) -> dict[str, int | float]:
+        """What else decides about the codec; empty for one that needs nothing."""
+        if self.codec == "smart":
+            return {"smart_threshold": self.smart_threshold}
+        return {"jpeg_proportion": self.jpeg_proportion} if self.codec == "proportion" else {}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ turns a TIFF by its orientation tag when it loads it, so it is stored upright, w
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import Final
 
@@ -73,7 +74,7 @@ def transcode(payload: bytes, options: StorageOptions) -> StoredImage:
             return _unchanged(payload, header, size, describe_problem(error))
         if header is not None and header.is_plain and not _is_above(size, options.max_size):
             return _unchanged(payload, header, size, None)
-        stored, codec = _encode(pixels, options)
+        stored, codec = _encode(pixels, _codec_of(payload, pixels.size, options), options.quality)
     return StoredImage(
         payload=stored,
         height=pixels.height,
@@ -144,13 +145,23 @@ def _orientation(image: Image.Image, header: JpegHeader | None) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 0
 
 
-def _encode(pixels: Image.Image, options: StorageOptions) -> tuple[bytes, Codec]:
-    if options.codec == "yuv420":
+def _codec_of(payload: bytes, size: tuple[int, int], options: StorageOptions) -> str:
+    """The codec that an image gets; it depends on the image alone, not on others or their order."""
+    if options.codec == "smart":
+        return "jpeg" if 3 * size[0] * size[1] > options.smart_threshold else "rgb"
+    if options.codec == "proportion":
+        number = int.from_bytes(hashlib.blake2b(payload, digest_size=7).digest(), "big")
+        return "jpeg" if number < options.jpeg_proportion * (1 << 56) else "rgb"
+    return options.codec
+
+
+def _encode(pixels: Image.Image, codec: str, quality: int) -> tuple[bytes, Codec]:
+    if codec == "yuv420":
         return rgb_to_yuv420(np.asarray(pixels.convert("RGB"))).tobytes(), Codec.YUV420
-    if options.codec == "rgb" or max(pixels.size) > _MAX_JPEG_SIDE:
+    if codec == "rgb" or max(pixels.size) > _MAX_JPEG_SIDE:
         return pixels.convert("RGB").tobytes(), Codec.RGB
     file = io.BytesIO()
-    pixels.save(file, "JPEG", quality=options.quality, subsampling=0, comment=b"")
+    pixels.save(file, "JPEG", quality=quality, subsampling=0, comment=b"")
     return file.getvalue(), Codec.JPEG
 
 
