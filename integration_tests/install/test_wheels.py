@@ -107,3 +107,19 @@ def test_loader_brings_the_command(
     command = shutil.which("slipstream", path=str(environment.parent))
     assert command
     assert "build" in _run(command, "--help", cwd=tmp_path)
+
+
+def test_streams_run_their_demonstration(
+    wheels: dict[str, Path], environment: Path, tmp_path: Path
+) -> None:
+    """The wheel of sqrtspace-streams alone brings a command that works."""
+    wheel = wheels["sqrtspace_streams"]
+    locked = ("--constraints", ROOT / "requirements.lock", "--find-links", wheel.parent)
+    _run(UV, "pip", "install", "--quiet", "--python", environment, *locked, wheel, cwd=tmp_path)
+    command = shutil.which("sqrtspace", path=str(environment.parent))
+    assert command
+    report = _run(command, "demo", "audio", "--seconds", "10", cwd=tmp_path)
+    assert "Outputs: bit-identical" in report
+    assert "Outputs: bit-identical" in _run(
+        command, "demo", "logs", "--lines", "20000", cwd=tmp_path
+    )
