@@ -164,9 +164,13 @@ def test_nothing_of_cuda_is_imported_before_it_is_asked_for() -> None:
 @needs_nvimgcodec
 def test_the_gpu_extra_installs_what_its_wheels_need() -> None:
     """nvJPEG, by nvImageCodec's own word; and no library of CUDA that no wheel brings."""
+    try:
+        lines = requires("visionlab-slipstream-decoders") or []
+    except PackageNotFoundError:
+        pytest.skip("slipstream-decoders is used from its sources, not installed")
     declared = {
         re.split(r"[^\w.-]", line)[0]
-        for line in requires("visionlab-slipstream-decoders") or []
+        for line in lines
         if "extra == 'gpu'" in line.replace('"', "'")
     }
     wanted = {
