@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,15 @@ from slipstream_loader import (
     prepare_cache,
 )
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
+from slipstream_loader.exports import beton as beton_export
 from slipstream_loader.sources import neighbouring_reads, open_source
-from slipstream_loader.sources.beton_layout import ALLOCATION, FIELD, HEADER, row_type
+from slipstream_loader.sources.beton_layout import (
+    ALLOCATION,
+    ARRAY_ARGUMENTS,
+    FIELD,
+    HEADER,
+    row_type,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -140,6 +148,20 @@ def drop_allocations(parts: Parts) -> None:
     parts.table = parts.table[:2]
 
 
+def as_array_of(code: str, shape: tuple[int, ...] = (1,)) -> Change:
+    """Make the first field one of arrays."""
+
+    def apply(parts: Parts) -> None:
+        arguments = np.zeros(1, ARRAY_ARGUMENTS)
+        arguments["shape"][0][: len(shape)] = shape
+        text = json.dumps([["", code]]).encode()
+        arguments["type_length"] = len(text)
+        parts.fields["type_id"][0] = 4
+        parts.fields["arguments"][0] = arguments.tobytes() + text
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -156,6 +178,9 @@ def drop_allocations(parts: Parts) -> None:
         (change("fields.name", b"label"), "one name"),
         (change("fields.name", b"../../etc"), "etc"),
         (change("fields.type_id", 4), "dtype"),
+        (as_array_of("<i8,"), "dtype"),
+        (as_array_of("|O"), "object"),
+        (as_array_of("<i8", (1 << 40, 1 << 40)), "shape"),
         (change("table.ptr", (1 << 64) - 8), "allocation table names"),
         (change("table.ptr", 0), "allocation table names"),
         (change("table.size", 1 << 60), "allocation table names"),
@@ -354,3 +379,33 @@ def test_the_command(cache: SampleCache, tmp_path: Path) -> None:
     source = BetonSource(target)
     assert [source[n] for n in range(6)] == [{"label": n - 2} for n in range(6)]
     assert CliRunner().invoke(app, ["export", str(cache.cache_dir)]).exit_code == 2
+
+
+def test_any_damage_is_an_error_that_is_told(
+    cache: SampleCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes of tables changed at random: samples, or errors of the file or of samples."""
+    monkeypatch.setattr(beton_export, "_PAGE_BYTES", 1 << 12)
+    data = export_beton(cache, tmp_path / "a.beton", verbose=False).read_bytes()
+    table = int(np.frombuffer(data[: HEADER.itemsize], HEADER)["alloc_table_ptr"][0])
+    fields_end = HEADER.itemsize + len(KINDS) * FIELD.itemsize
+    rows_end = fields_end + len(cache) * ROW.itemsize
+    places = [*range(60), *range(fields_end, rows_end), *range(table, len(data))]
+    rng = np.random.default_rng(7)
+    told = 0
+    for _ in range(300):
+        damaged = bytearray(data)
+        for place in rng.choice(places, 2):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "b.beton").write_bytes(damaged)
+        try:
+            source = BetonSource(tmp_path / "b.beton")
+        except SourceError:
+            told += 1
+            continue
+        for number in range(len(source)):
+            try:
+                source[number]
+            except SampleReadError:
+                told += 1
+    assert told > 100

@@ -135,6 +135,11 @@ class BetonSource:
         """Return file name and number of a sample."""
         return f"{self.uri.rpartition('/')[2]}[{index}]"
 
+    def close(self) -> None:
+        """Forget what was read ahead; reading begins anew."""
+        if isinstance(self._file, NeighbouringReads):
+            self._file.close()
+
     def __repr__(self) -> str:
         return f"BetonSource({self.uri!r}: {len(self)} samples of {list(self._field_types)})"
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -68,6 +69,8 @@ METADATA: Final[dict[BetonKind, np.dtype[Any]]] = {
 """What the metadata holds of a field."""
 
 _MAX_FIELDS: Final = 4096
+_DTYPE: Final = re.compile(r"[<>|=][a-zA-Z]\d{0,9}(\[\w+\])?")
+"""One plain type; NumPy would read others as programs of a kind."""
 _GUESSES: Final[tuple[BetonKind, ...]] = ("rgb", "bytes")
 _GUESSED_SAMPLES: Final = 64
 
@@ -246,6 +249,8 @@ def _field(entry: Any, where: str) -> BetonField:
         shape.pop()
     try:
         ((_, code),) = json.loads(text.decode("ascii"))
+        if not _DTYPE.fullmatch(str(code)):
+            raise ValueError(code)
         dtype = np.dtype(str(code))
     except (ValueError, TypeError, RecursionError) as error:
         raise SourceError(
@@ -333,7 +338,11 @@ def _is_consistent(fields: Sequence[BetonField], place: _Place, allocations: All
         for number, field in enumerate(fields):
             for sample_id in range(count if field.has_payload else 0):
                 tables.payload_range(number, sample_id)
-            if field.kind == "rgb" and (tables.rows[f"f{number}"]["mode"] > RAW_MODE).any():
+            column = tables.rows[f"f{number}"]
+            if field.kind == "rgb" and (column["mode"] > RAW_MODE).any():
+                return False
+            # Empty values are payloads too: their places are checked as well.
+            if field.kind in ("bytes", "json") and (column["ptr"] > place.begin + place.room).any():
                 return False
     except SampleReadError:
         return False

@@ -35,7 +35,7 @@ from slipstream_loader.sources.object_store import (
 from slipstream_loader.sources.stored_file import LocalFile, ObjectFile, StoredFile
 
 _RECIPE: Final = "mds 1"
-_OPEN_SHARDS: Final = 3
+_OPEN_SHARDS: Final = 2
 _HASHED_SHARDS: Final = 16
 _MAX_UNPACKED_BYTES: Final = 1 << 30
 """A compressed shard that is larger would be held in memory: it is refused."""
@@ -170,6 +170,11 @@ class MDSSource:
         """Return shard and row of a sample."""
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return f"{self._shards[number].name} row {index - int(self._starts[number])}"
+
+    def close(self) -> None:
+        """Forget what was read ahead; reading begins anew."""
+        with self._lock:
+            self._open.clear()
 
     def __repr__(self) -> str:
         return f"MDSSource({self.uri!r}: {len(self)} samples of {len(self._shards)} shards)"

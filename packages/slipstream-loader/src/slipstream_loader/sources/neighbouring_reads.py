@@ -101,6 +101,15 @@ class NeighbouringReads:
         begin = number * _BLOCK_BYTES
         return self._pool.submit(self._file.read, begin, min(begin + _BLOCK_BYTES, self.size))
 
+    def close(self) -> None:
+        """Forget what was read, and end the threads; reading begins anew."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            self._blocks.clear()
+            self._touched.clear()
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"_file": self._file}
 

@@ -158,7 +158,7 @@ class TarSource:
 
     def close(self) -> None:
         """Forget what was read ahead; reading begins anew."""
-        vars(self).pop("_blocks", None)
+        vars(self).pop("_members", None)
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""

@@ -54,7 +54,7 @@ _RECIPE: Final = "webdataset 1"
 _KEY: Final = "key"
 _MAX_MEMBER_BYTES: Final = 256 << 20
 _LISTING_THREADS: Final = 8
-_OPEN_SHARDS: Final = 4
+_OPEN_SHARDS: Final = 2
 _SNIFFED_MEMBERS: Final = 8
 
 
@@ -164,6 +164,11 @@ class WebDatasetSource:
         number, row = self._place(index)
         shard = self._shards[number]
         return f"{shard.uri.rpartition('/')[2]} {printable(shard.samples.keys[row])}"
+
+    def close(self) -> None:
+        """Forget what was read ahead; reading begins anew."""
+        with self._lock:
+            self._open.clear()
 
     def __repr__(self) -> str:
         return f"WebDatasetSource({self.uri!r}: {len(self)} samples of {len(self._shards)} shards)"

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import re
+import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -30,6 +31,15 @@ _INT_EXTENSIONS: Final = frozenset({"cls", "cls2", "class", "count", "index", "i
 _TEXT_EXTENSIONS: Final = frozenset({"txt", "text", "transcript"})
 _JSON_EXTENSIONS: Final = frozenset({"json", "jsn"})
 _MAX_HEADER_BYTES: Final = 1 << 16
+_BAD_VALUE_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    RecursionError,
+    SyntaxError,
+    MemoryError,
+    tokenize.TokenError,
+)
+"""What JSON, text and the headers of arrays raise; the last three are of NumPy's parser."""
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -204,7 +214,7 @@ def decode_member(component: Component, data: bytes) -> Any:
     """
     try:
         return _parse(component.type, data)
-    except (ValueError, RecursionError, SyntaxError, TypeError) as error:
+    except _BAD_VALUE_ERRORS as error:
         raise SampleReadError(f"member .{component.extensions[0]}: {error}") from error
 
 
