@@ -181,6 +181,16 @@ def test_the_device_of_a_pipeline_is_found() -> None:
         assert isinstance(transfer_to(found), CudaTransfer)
 
 
+def test_all_threads_take_the_current_device_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``cuda`` without a number is the device of whoever makes the loader, not of its threads."""
+    asked: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    transfer = transfer_to(torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: asked.append(device))
+    transfer.receive(Delivery({}))
+    assert asked == [torch.device("cuda", 3)]
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("unprotected", [False, True])
 def test_a_late_reader_sees_its_own_batch_on_a_gpu(unprotected: bool) -> None:

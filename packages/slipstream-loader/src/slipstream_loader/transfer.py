@@ -48,11 +48,13 @@ class CudaTransfer:
     Parameters
     ----------
     device : device
-        A CUDA device.
+        A CUDA device; without a number, the current one of the thread that makes this.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        # other threads have a current device of their own
+        number = torch.cuda.current_device() if device.index is None else device.index
+        self._device = torch.device("cuda", number)
         self._local = threading.local()
 
     @contextmanager

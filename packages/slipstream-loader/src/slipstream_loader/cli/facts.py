@@ -27,6 +27,13 @@ def engines() -> str:
     return f"native, {found}, pillow"
 
 
+def gpu_engines() -> str:
+    """What decodes on a GPU, without starting CUDA."""
+    from slipstream_decoders.stages.device.nvimgcodec import is_nvimgcodec_installed  # late: torch
+
+    return "planes, " + ("nvimgcodec" if is_nvimgcodec_installed() else "no nvimgcodec (extra gpu)")
+
+
 def image_facts(cache: SampleCache, field: str) -> dict[str, Any]:
     """Codecs, conditions, sizes, seek points and engines of an image field."""
     codecs, conditions = np.zeros(256, np.int64), np.zeros(256, np.int64)

@@ -12,7 +12,7 @@ from rich.console import Console
 from slipstream_cache import SampleCache, default_cache_root
 from slipstream_decoders import default_num_threads
 from slipstream_loader.cli.arguments import CacheDirOption, JsonOption
-from slipstream_loader.cli.facts import engines, image_facts
+from slipstream_loader.cli.facts import engines, gpu_engines, image_facts
 from slipstream_loader.cli.report import size
 from slipstream_loader.machine import machine_info
 from slipstream_loader.stored_source import StoredSource
@@ -44,6 +44,7 @@ def _environment() -> dict[str, Any]:
     return {
         "cache root": str(default_cache_root()),
         "engines": engines(),
+        "engines for GPUs": gpu_engines(),
         "decoding threads": default_num_threads(),
         "machine": machine_info(),
     }

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from subprocess import SubprocessError
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ def _fastest(job: DeviceJob) -> CropEngineName:
                 )
                 continue
             seconds[engine] = min(_timed(engine, job) for _ in range(_ROUNDS))
-        except (ImportError, RuntimeError) as error:
+        except (ImportError, OSError, RuntimeError, SubprocessError) as error:
             _logger.warning("engine %s does not run on %s: %s", engine, job.device, error)
     fastest = min(seconds, key=lambda engine: seconds[engine])
     rates = {engine: round(len(job.batch) / took) for engine, took in seconds.items()}

@@ -60,7 +60,7 @@ class NvImageCodec:
     Parameters
     ----------
     device : device
-        A CUDA device, or the CPU.
+        A CUDA device with its number, or the CPU.
     num_threads : int, optional
         Threads for what nvImageCodec does on the CPU; default: as many as the process may use.
 
@@ -77,7 +77,7 @@ class NvImageCodec:
         on_cpu = device.type == "cpu"
         cpu_only = [library.Backend(library.BackendKind.CPU_ONLY)]
         self._decoder = library.Decoder(
-            device_id=library.NVIMGCODEC_DEVICE_CPU_ONLY if on_cpu else device.index or 0,
+            device_id=library.NVIMGCODEC_DEVICE_CPU_ONLY if on_cpu else device.index,
             max_num_cpu_threads=num_threads or default_num_threads(),
             backends=cpu_only if on_cpu else None,
             options=_OPTIONS,
@@ -204,6 +204,8 @@ def nvimgcodec_of(device: torch.device, num_threads: int | None = None) -> NvIma
     BackendUnavailableError
         If nvImageCodec is not installed.
     """
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
     decoders: dict[Any, NvImageCodec] = _local.__dict__.setdefault("decoders", {})
     key = (device.type, device.index, num_threads)
     if key not in decoders:

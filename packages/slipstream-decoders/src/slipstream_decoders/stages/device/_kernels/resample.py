@@ -25,7 +25,13 @@ _TILE_WIDTH = 64
 def launch(
     patches: Patches, geometry: Geometry, form: PixelForm, out: torch.Tensor, buffers: Buffers
 ) -> None:
-    """Resize patches on the current CUDA stream; see ``resample``."""
+    """Resize patches on the current CUDA stream; see ``resample``.
+
+    Raises
+    ------
+    RuntimeError
+        If Triton cannot compile or start the kernel.
+    """
     integers, reals = geometry.on(out.device, buffers)
     height, width = out.shape[1], out.shape[2]
     grid = (
@@ -33,24 +39,27 @@ def launch(
         triton.cdiv(height, _TILE_HEIGHT),
         triton.cdiv(width, _TILE_WIDTH),
     )
-    with torch.cuda.device_of(out):
-        _resample[grid](
-            patches.data,
-            integers,
-            reals,
-            out,
-            height,
-            width,
-            *form.scale,
-            *form.bias,
-            IS_PLANES=patches.is_planes,
-            IS_BYTES=form.dtype == np.uint8,
-            INTEGERS=INTEGERS,
-            REALS=REALS,
-            TILE_HEIGHT=_TILE_HEIGHT,
-            TILE_WIDTH=_TILE_WIDTH,
-            enable_fp_fusion=True,
-        )
+    try:
+        with torch.cuda.device_of(out):
+            _resample[grid](
+                patches.data,
+                integers,
+                reals,
+                out,
+                height,
+                width,
+                *form.scale,
+                *form.bias,
+                IS_PLANES=patches.is_planes,
+                IS_BYTES=form.dtype == np.uint8,
+                INTEGERS=INTEGERS,
+                REALS=REALS,
+                TILE_HEIGHT=_TILE_HEIGHT,
+                TILE_WIDTH=_TILE_WIDTH,
+                enable_fp_fusion=True,
+            )
+    except triton.TritonError as error:
+        raise RuntimeError(f"Triton has no kernel for {out.device}: {error}") from error
 
 
 @triton.jit
