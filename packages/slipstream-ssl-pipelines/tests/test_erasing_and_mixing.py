@@ -13,7 +13,13 @@ from torchvision.transforms.v2 import functional as tvf
 
 from slipstream_decoders import BatchContext, run_stages
 from slipstream_ssl_pipelines import ImageBatchError
-from slipstream_ssl_pipelines.functional.noise import normal_noise, normal_sequence, uniform_noise
+from slipstream_ssl_pipelines.functional.noise import (
+    NORMAL,
+    UNIFORM,
+    noise_at,
+    noise_sequence,
+    random_words,
+)
 from slipstream_ssl_pipelines.transforms import (
     Cutout,
     Mixup,
@@ -49,19 +55,14 @@ def _context(num: int) -> BatchContext:
 
 def test_noise_words_are_splitmix64() -> None:
     """The published first outputs for seed 1234567, and both forms of normal noise agree."""
-    from slipstream_ssl_pipelines.functional.noise import random_words
-
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     words = random_words(torch.tensor(1234567), torch.arange(3)).tolist()
     assert [word % 2**64 for word in words] == expected
     seeds = torch.tensor([3, -9])
-    whole = normal_noise(seeds[:, None], torch.arange(5001))
-    torch.testing.assert_close(normal_sequence(seeds, 5001), whole, atol=1e-5, rtol=0)
-    assert stats.kstest(whole.flatten().numpy(), stats.norm.cdf).pvalue > 1e-4
-    assert (
-        stats.kstest(uniform_noise(seeds[:1], torch.arange(5000)).numpy(), stats.uniform.cdf).pvalue
-        > 1e-4
-    )
+    for quantiles, law in ((NORMAL, stats.norm), (UNIFORM, stats.uniform)):
+        whole = noise_at(seeds[:, None], torch.arange(5001), quantiles)
+        assert torch.equal(noise_sequence(seeds, 5001, quantiles), whole)
+        assert stats.kstest(whole.flatten().numpy(), law.cdf).pvalue > 1e-4
     assert abs(np.corrcoef(whole[0, :-1], whole[0, 1:])[0, 1]) < 5 / math.sqrt(5000)
 
 

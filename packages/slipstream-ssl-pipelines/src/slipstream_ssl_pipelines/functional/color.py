@@ -43,24 +43,30 @@ def reached(values: torch.Tensor, limits: torch.Tensor) -> torch.Tensor:
     return values.clone().ge_(limits)
 
 
-def adjust_brightness(images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """``factor * x``, clipped to [0, 1]."""
-    return (images * per_sample(factors)).clamp_(0, 1)
+def adjust_brightness(
+    images: torch.Tensor, factors: torch.Tensor, top: float = 1.0
+) -> torch.Tensor:
+    """``factor * x``, clipped to [0, top]."""
+    return (images * per_sample(factors)).clamp_(0, top)
 
 
-def adjust_contrast(images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+def adjust_contrast(images: torch.Tensor, factors: torch.Tensor, top: float = 1.0) -> torch.Tensor:
     """Blend with the mean of the image's luma: 0 is that gray, 1 the image."""
     factors = per_sample(factors)
     means = images.mean((2, 3), keepdim=True)
     if images.shape[1] == 3:
         means = gray(means)
-    return (images * factors).add_((1 - factors) * means).clamp_(0, 1)
+    return (images * factors).add_((1 - factors) * means).clamp_(0, top)
 
 
-def adjust_saturation(images: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+def adjust_saturation(
+    images: torch.Tensor, factors: torch.Tensor, top: float = 1.0
+) -> torch.Tensor:
     """Blend with the image's luma: 0 is gray, 1 the image."""
-    factors = per_sample(factors)
-    return (images * factors).add_((1 - factors) * gray(images)).clamp_(0, 1)
+    factors = factors.view(-1, 1, 1)
+    keep = factors * torch.eye(3, device=images.device)
+    luma = (1 - factors) * torch.tensor(LUMA, device=images.device)
+    return mix_channels(images, keep + luma).clamp_(0, top)
 
 
 def adjust_hue(images: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
@@ -94,9 +100,19 @@ def yiq_matrices(hues: torch.Tensor, saturations: torch.Tensor) -> torch.Tensor:
 
 
 def mix_channels(
-    images: torch.Tensor, matrices: torch.Tensor, biases: torch.Tensor
+    images: torch.Tensor, matrices: torch.Tensor, biases: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """``matrix @ pixel + bias``, a matrix (B, C', C) and a bias (B, C') for each image."""
-    flat = images.reshape(images.shape[0], images.shape[1], -1)
-    mixed = torch.baddbmm(biases.unsqueeze(2).to(flat.dtype), matrices.to(flat.dtype), flat)
-    return mixed.view(images.shape[0], -1, *images.shape[2:])
+    """``matrix @ pixel + bias``, a matrix (B, C', C) and a bias (B, C') for each image.
+
+    The result is in the memory order of the images.
+    """
+    num, channels, height, width = images.shape
+    matrices = matrices.to(images.dtype)
+    if images.stride(1) == 1:  # pixels are rows
+        rows = images.permute(0, 2, 3, 1).reshape(num, -1, channels)
+        mixed = torch.bmm(rows, matrices.transpose(1, 2)).view(num, height, width, -1)
+        mixed = mixed.permute(0, 3, 1, 2)
+    else:
+        columns = images.reshape(num, channels, -1)
+        mixed = torch.bmm(matrices, columns).view(num, -1, height, width)
+    return mixed if biases is None else mixed.add_(biases[..., None, None].to(mixed.dtype))

@@ -40,7 +40,7 @@ def srgb_to_lms(images: torch.Tensor) -> torch.Tensor:
         RGB_TO_XYZ, dtype=torch.float64
     )
     matrix = matrix.to(images.device, images.dtype).expand(len(images), 3, 3)
-    return mix_channels(srgb_to_linear(images), matrix, images.new_zeros(len(images), 3))
+    return mix_channels(srgb_to_linear(images), matrix)
 
 
 def smooth(images: torch.Tensor, sigma: float) -> torch.Tensor:

@@ -8,17 +8,20 @@ image and its mask turn together.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch.nn import functional as tnf
 
 from slipstream_ssl_pipelines.functional import geometry
 from slipstream_ssl_pipelines.functional.geometry import Interpolation, Padding
-from slipstream_ssl_pipelines.transforms.base import RandomTransform
+from slipstream_ssl_pipelines.transforms.base import RandomOptions, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
 from slipstream_ssl_pipelines.transforms.draws import Draws
 from slipstream_ssl_pipelines.transforms.ranges import RangeLike, as_range, points
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class _Warp(RandomTransform):
@@ -27,7 +30,11 @@ class _Warp(RandomTransform):
     work: ClassVar[Work] = "planes"
 
     def __init__(
-        self, p: float, pad_mode: Padding, interpolation: Interpolation, **options: Any
+        self,
+        p: float,
+        pad_mode: Padding,
+        interpolation: Interpolation,
+        **options: Unpack[RandomOptions],
     ) -> None:
         super().__init__(p, **options)
         if pad_mode not in ("zeros", "border", "reflection"):
@@ -80,12 +87,8 @@ class RandomRotate(_Warp):
         angles: Sequence[float] | None = None,
         pad_mode: Padding = "zeros",
         interpolation: Interpolation = "bilinear",
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        options = {"seed": seed, "device": device, "inplace": inplace}
         super().__init__(p, pad_mode, interpolation, **options)
         self.max_deg = _signed("max_deg", max_deg)
         self.x, self.y = as_range("x", x), as_range("y", y)
@@ -129,12 +132,8 @@ class RandomZoom(_Warp):
         y: RangeLike = 0.5,
         pad_mode: Padding = "zeros",
         interpolation: Interpolation = "bilinear",
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        options = {"seed": seed, "device": device, "inplace": inplace}
         super().__init__(p, pad_mode, interpolation, **options)
         self.zoom = as_range("zoom", zoom, 1e-6)
         self.x, self.y = as_range("x", x), as_range("y", y)
@@ -182,12 +181,8 @@ class RandomRotateObject(_Warp):
         dest_y: RangeLike = (0.25, 0.75),
         pad_mode: Padding = "border",
         interpolation: Interpolation = "bilinear",
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        options = {"seed": seed, "device": device, "inplace": inplace}
         super().__init__(p, pad_mode, interpolation, **options)
         self.max_deg = _signed("max_deg", max_deg)
         self.scale = as_range("scale", scale, 1e-6)
@@ -240,12 +235,8 @@ class RandomAffine(_Warp):
         shear: Sequence[float] = (0.0, 0.0),
         pad_mode: Padding = "zeros",
         interpolation: Interpolation = "bilinear",
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        options = {"seed": seed, "device": device, "inplace": inplace}
         super().__init__(p, pad_mode, interpolation, **options)
         self.degrees = _signed("degrees", degrees)
         if not all(0 <= part <= 1 for part in translate):
@@ -299,12 +290,9 @@ class RandomTranslate(RandomTransform):
         padding: int,
         fill: float = 0,
         p: float = 1.0,
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        super().__init__(p, seed=seed, device=device, inplace=inplace)
+        super().__init__(p, **options)
         if padding < 0:
             raise ValueError(f"padding must not be negative, got {padding}")
         self.padding = padding

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -178,6 +178,14 @@ class ImageTransform(ReplayableStage):
         if rows is not None and out is None:
             out = empty_images(tuple(images.shape), images, context.buffers).copy_(images)
         return run_rows(images, rows, params, self.transform, self.work, out, context.buffers)
+
+
+class RandomOptions(TypedDict, total=False):
+    """Keywords that every ``RandomTransform`` takes."""
+
+    seed: int | None
+    device: Any
+    inplace: bool
 
 
 class RandomTransform(ImageTransform):

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from slipstream_ssl_pipelines.functional import color
-from slipstream_ssl_pipelines.transforms.base import RandomTransform
+from slipstream_ssl_pipelines.transforms.base import RandomOptions, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
 from slipstream_ssl_pipelines.transforms.draws import Draws
 from slipstream_ssl_pipelines.transforms.ranges import RangeLike, as_range, hue_range
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 class _RandomFactor(RandomTransform):
-    work: ClassVar[Work] = "planes"
+    work: ClassVar[Work] = "levels"
+    adjust: ClassVar[Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]]
+    """(images, factors, brightest value) -> images."""
 
     def __init__(
         self,
         p: float = 1.0,
         scale_range: RangeLike = (0.6, 1.4),
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        super().__init__(p, seed=seed, device=device, inplace=inplace)
+        super().__init__(p, **options)
         self.scale_range = as_range("scale_range", scale_range, 0)
 
     def sample(self, draws: Draws, height: int, width: int) -> Params:
@@ -34,9 +36,9 @@ class _RandomFactor(RandomTransform):
         del height, width
         return {"factor": draws.uniform(*self.scale_range)}
 
-    @abstractmethod
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
+        return type(self).adjust(images, params["factor"], params.get("top", 1.0))
 
 
 class RandomBrightness(_RandomFactor):
@@ -51,11 +53,7 @@ class RandomBrightness(_RandomFactor):
         See ``RandomTransform``.
     """
 
-    work: ClassVar[Work] = "float"
-
-    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """See ``ImageTransform``."""
-        return color.adjust_brightness(images, params["factor"])
+    adjust = color.adjust_brightness
 
 
 class RandomContrast(_RandomFactor):
@@ -63,16 +61,11 @@ class RandomContrast(_RandomFactor):
 
     Parameters
     ----------
-    p : float
-    scale_range : (float, float)
-        The factor is uniform in it.
-    seed, device, inplace
-        See ``RandomTransform``.
+    p, scale_range, seed, device, inplace
+        See ``RandomBrightness``.
     """
 
-    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """See ``ImageTransform``."""
-        return color.adjust_contrast(images, params["factor"])
+    adjust = color.adjust_contrast
 
 
 class RandomSaturation(_RandomFactor):
@@ -80,16 +73,11 @@ class RandomSaturation(_RandomFactor):
 
     Parameters
     ----------
-    p : float
-    scale_range : (float, float)
-        The factor is uniform in it.
-    seed, device, inplace
-        See ``RandomTransform``.
+    p, scale_range, seed, device, inplace
+        See ``RandomBrightness``.
     """
 
-    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """See ``ImageTransform``."""
-        return color.adjust_saturation(images, params["factor"])
+    adjust = color.adjust_saturation
 
 
 class RandomHue(RandomTransform):
@@ -110,12 +98,9 @@ class RandomHue(RandomTransform):
         self,
         p: float = 1.0,
         hue: RangeLike = 0.1,
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        super().__init__(p, seed=seed, device=device, inplace=inplace)
+        super().__init__(p, **options)
         self.hue = hue_range(hue)
 
     def sample(self, draws: Draws, height: int, width: int) -> Params:

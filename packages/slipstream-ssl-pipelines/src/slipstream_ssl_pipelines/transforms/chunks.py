@@ -16,9 +16,11 @@ from slipstream_decoders.buffers import Buffers
 
 Params = dict[str, Any]
 """Name -> tensor with one row a sample, or nested ``Params``."""
-Work = Literal["native", "float", "planes"]
-"""What a transform's function takes: pixels as they come; floating point, bytes being scaled to
-[0, 1]; the same with each channel contiguous."""
+Work = Literal["whole", "native", "levels", "float", "planes"]
+"""What a transform's function takes: pixels as they come, of all rows; the same, but floating point
+ones a few rows at a time; floating point in the range of the pixels, whose brightest value is
+``params["top"]``; floating point, bytes being scaled to [0, 1]; the same with each channel
+contiguous."""
 
 CHUNK_ELEMENTS = 2**18
 """Elements a chunk and thread on the CPU: 1 MiB of float32."""
@@ -73,22 +75,22 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def widen(images: torch.Tensor, work: Work) -> torch.Tensor:
     """Images in the form that a function works on; the input itself where it has that form."""
-    if work == "native":
+    if work in ("whole", "native"):
         return images
     order = torch.contiguous_format if work == "planes" else torch.preserve_format
     wide = images.to(working_dtype(images.dtype), memory_format=order)
-    return wide.mul_(1 / 255) if images.dtype == torch.uint8 else wide
+    return wide.mul_(1 / 255) if images.dtype == torch.uint8 and work != "levels" else wide
 
 
 def narrow(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Results back in a batch's type: bytes are rounded to the nearest."""
-    return _rounded(images, dtype).to(dtype)
+    return _rounded(images, dtype, 255.0).to(dtype)
 
 
-def _rounded(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _rounded(images: torch.Tensor, dtype: torch.dtype, scale: float) -> torch.Tensor:
     """Numbers that become the right bytes where a conversion cuts off; others as they are."""
     if dtype == torch.uint8 and images.dtype != dtype:
-        return (images * 255).add_(0.5).clamp_(0, 255.5)
+        return torch.add(images.new_tensor(0.5), images, alpha=scale).clamp_(0, 255.5)
     return images
 
 
@@ -121,7 +123,7 @@ def run_rows(
         Of the whole batch, on the CPU.
     function : callable
         (images, params) of a few samples -> images, not necessarily in the same size.
-    work : {"native", "float", "planes"}
+    work : {"whole", "native", "levels", "float", "planes"}
     out : Tensor or None
         Where the results go: a batch like ``images``, which it may be. Required with ``rows``.
     buffers : Buffers
@@ -132,15 +134,21 @@ def run_rows(
         ``out``, or a new one.
     """
     num_rows = len(images) if rows is None else len(rows)
-    for part in chunks_of(num_rows, images):
+    top = 255.0 if work == "levels" and images.dtype == torch.uint8 else 1.0
+    at_once = work == "whole" or (work == "native" and images.dtype == torch.uint8)
+    parts = [slice(0, num_rows)] if at_once else chunks_of(num_rows, images)
+    for part in parts:
         chosen: Any = part if rows is None else rows[part]
         if rows is not None and len(chosen) == 1:
             chosen = slice(int(chosen[0]), int(chosen[0]) + 1)
         on_device = chosen.to(images.device) if isinstance(chosen, torch.Tensor) else chosen
         some = images[on_device]
-        result = function(widen(some, work), take_rows(params, chosen, images.device))
-        dtype = result.dtype if work == "native" else images.dtype
-        result = _rounded(result, dtype)
+        of_some = take_rows(params, chosen, images.device)
+        if work == "levels":
+            of_some["top"] = top
+        result = function(widen(some, work), of_some)
+        dtype = result.dtype if work in ("whole", "native") else images.dtype
+        result = _rounded(result, dtype, 255.0 / top)
         if out is None:
             if len(result) == len(images):
                 return in_order_of(images, result.to(dtype))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
 from slipstream_ssl_pipelines.functional import color
-from slipstream_ssl_pipelines.transforms.base import RandomTransform
+from slipstream_ssl_pipelines.transforms.base import RandomOptions, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
 from slipstream_ssl_pipelines.transforms.draws import Draws
 from slipstream_ssl_pipelines.transforms.ranges import (
@@ -17,8 +18,29 @@ from slipstream_ssl_pipelines.transforms.ranges import (
     hue_range,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-class RandomColorJitterHSV(RandomTransform):
+
+class _Jitter(RandomTransform):
+    """Uniform parameters by name, drawn in order."""
+
+    def __init__(
+        self,
+        p: float,
+        ranges: Mapping[str, tuple[float, float]],
+        **options: Unpack[RandomOptions],
+    ) -> None:
+        super().__init__(p, **options)
+        self.ranges = dict(ranges)
+
+    def sample(self, draws: Draws, height: int, width: int) -> Params:
+        """Draw what ``ranges`` names: factors, and the hue."""
+        del height, width
+        return {name: draws.uniform(*bounds) for name, bounds in self.ranges.items()}
+
+
+class RandomColorJitterHSV(_Jitter):
     """Change brightness, contrast, saturation and hue, in this order.
 
     The steps are those of torchvision's ``ColorJitter``, which takes them in random order. Also
@@ -44,36 +66,25 @@ class RandomColorJitterHSV(RandomTransform):
         saturation: RangeLike = 0.0,
         value: RangeLike = 0.0,
         contrast: RangeLike = 0.0,
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        super().__init__(p, seed=seed, device=device, inplace=inplace)
-        self.hue = hue_range(hue)
-        self.saturation = factor_range("saturation", saturation)
-        self.value = factor_range("value", value)
-        self.contrast = factor_range("contrast", contrast)
-
-    def sample(self, draws: Draws, height: int, width: int) -> Params:
-        """Draw ``value``, ``contrast``, ``saturation`` (factors) and ``hue`` (turns)."""
-        del height, width
-        return {
-            "value": draws.uniform(*self.value),
-            "contrast": draws.uniform(*self.contrast),
-            "saturation": draws.uniform(*self.saturation),
-            "hue": draws.uniform(*self.hue),
+        ranges = {
+            "value": factor_range("value", value),
+            "contrast": factor_range("contrast", contrast),
+            "saturation": factor_range("saturation", saturation),
+            "hue": hue_range(hue),
         }
+        super().__init__(p, ranges, **options)
 
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
-        if self.value != (1, 1):
+        if self.ranges["value"] != (1, 1):
             images = color.adjust_brightness(images, params["value"])
-        if self.contrast != (1, 1):
+        if self.ranges["contrast"] != (1, 1):
             images = color.adjust_contrast(images, params["contrast"])
-        if self.saturation != (1, 1):
+        if self.ranges["saturation"] != (1, 1):
             images = color.adjust_saturation(images, params["saturation"])
-        if self.hue != (0, 0):
+        if self.ranges["hue"] != (0, 0):
             images = color.adjust_hue(images, params["hue"])
         return images
 
@@ -91,16 +102,12 @@ class ColorJitter(RandomColorJitterHSV):
         saturation: RangeLike = 0.0,
         value: RangeLike = 0.0,
         contrast: RangeLike = 0.0,
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        options: dict[str, Any] = {"seed": seed, "device": device, "inplace": inplace}
         super().__init__(p, hue, saturation, value, contrast, **options)
 
 
-class RandomColorJitterYIQ(RandomTransform):
+class RandomColorJitterYIQ(_Jitter):
     """Change hue, saturation, value, contrast and brightness by one matrix a sample, then clip.
 
     ``brightness * ((value * M(hue, saturation) x - 0.5) * contrast + 0.5)``, where M turns and
@@ -121,7 +128,7 @@ class RandomColorJitterYIQ(RandomTransform):
     Source: NVIDIA DALI's ``color_twist`` and ``hsv``.
     """
 
-    work: ClassVar[Work] = "planes"
+    work: ClassVar[Work] = "float"
 
     def __init__(
         self,
@@ -131,28 +138,16 @@ class RandomColorJitterYIQ(RandomTransform):
         value: RangeLike = 0.0,
         brightness: RangeLike = 0.0,
         contrast: RangeLike = 0.0,
-        *,
-        seed: int | None = None,
-        device: Any = None,
-        inplace: bool = False,
+        **options: Unpack[RandomOptions],
     ) -> None:
-        super().__init__(p, seed=seed, device=device, inplace=inplace)
-        self.hue = as_range("hue", (-hue, hue) if isinstance(hue, (int, float)) else hue)
-        self.saturation = factor_range("saturation", saturation)
-        self.value = factor_range("value", value)
-        self.brightness = factor_range("brightness", brightness)
-        self.contrast = factor_range("contrast", contrast)
-
-    def sample(self, draws: Draws, height: int, width: int) -> Params:
-        """Draw ``hue`` (degrees) and four factors."""
-        del height, width
-        return {
-            "hue": draws.uniform(*self.hue),
-            "saturation": draws.uniform(*self.saturation),
-            "value": draws.uniform(*self.value),
-            "brightness": draws.uniform(*self.brightness),
-            "contrast": draws.uniform(*self.contrast),
+        ranges = {
+            "hue": as_range("hue", (-hue, hue) if isinstance(hue, (int, float)) else hue),
+            "saturation": factor_range("saturation", saturation),
+            "value": factor_range("value", value),
+            "brightness": factor_range("brightness", brightness),
+            "contrast": factor_range("contrast", contrast),
         }
+        super().__init__(p, ranges, **options)
 
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""

@@ -8,11 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from slipstream_ssl_pipelines.functional.noise import (
-    normal_noise,
-    normal_sequence,
-    uniform_noise,
-)
+from slipstream_ssl_pipelines.functional.noise import NORMAL, UNIFORM, noise_at, noise_sequence
 from slipstream_ssl_pipelines.transforms.base import RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work, narrow
 from slipstream_ssl_pipelines.transforms.draws import Draws
@@ -24,7 +20,7 @@ _TRIES = 10
 class _BoxFill(RandomTransform):
     """``box`` holds top, left, height and width in pixels, int64, (B, 4)."""
 
-    work: ClassVar[Work] = "native"
+    work: ClassVar[Work] = "whole"
 
     @abstractmethod
     def fill_of_box(
@@ -57,9 +53,7 @@ class _BoxFill(RandomTransform):
         x = torch.arange(images.shape[-1], device=images.device).view(1, 1, -1) - left
         inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         channel = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
-        index = (channel * height.unsqueeze(1) + y.unsqueeze(1)) * width.unsqueeze(1) + x.unsqueeze(
-            1
-        )
+        index = (y * width + x).unsqueeze(1) * images.shape[1] + channel
         fill = self.fill_everywhere(params, index, images)
         return torch.where(inside.unsqueeze(1), fill, images)
 
@@ -111,6 +105,7 @@ class RandomErasing(_BoxFill):
         if fill not in ("randn", "uniform"):
             raise ValueError(f"fill must be randn or uniform, got {fill!r}")
         self.mode, self.fill, self.max_value = mode, fill, float(max_value)
+        self._fills: dict[torch.dtype, torch.Tensor] = {}
 
     def sample(self, draws: Draws, height: int, width: int) -> Params:
         """Draw ``box`` (empty where no try fits) and ``noise``, the seed of the fill."""
@@ -136,13 +131,10 @@ class RandomErasing(_BoxFill):
         if self.mode == "zeros":
             return torch.zeros((), dtype=dtype)
         seed = params["noise"][row : row + 1]
-        shape = shape if self.mode == "random_color_pixel" else (shape[0], 1, 1)
-        count = int(np.prod(shape))
-        if self.fill == "randn":
-            noise = normal_sequence(seed, count)
-        else:
-            noise = uniform_noise(seed, torch.arange(count)).view(1, -1)
-        return narrow((noise * self.max_value).view(1, *shape), dtype)[0]
+        channels, height, width = shape if self.mode == "random_color_pixel" else (shape[0], 1, 1)
+        count = channels * height * width
+        noise = noise_sequence(seed, count, self._quantiles(dtype))
+        return noise.view(height, width, channels).permute(2, 0, 1)
 
     def fill_everywhere(
         self, params: Params, index: torch.Tensor, images: torch.Tensor
@@ -152,9 +144,18 @@ class RandomErasing(_BoxFill):
             return torch.zeros((), device=images.device, dtype=images.dtype)
         if self.mode == "random_color_uniform":
             index = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
-        law = normal_noise if self.fill == "randn" else uniform_noise
-        noise = law(params["noise"].view(-1, 1, 1, 1), index) * self.max_value
-        return narrow(noise, images.dtype)
+        quantiles = self._quantiles(images.dtype).to(images.device)
+        return noise_at(params["noise"].view(-1, 1, 1, 1), index, quantiles)
+
+    def _quantiles(self, dtype: torch.dtype) -> torch.Tensor:
+        """Those of the fill's law as pixels of some type."""
+        if dtype not in self._fills:
+            law = NORMAL if self.fill == "randn" else UNIFORM
+            self._fills[dtype] = narrow(law * self.max_value, dtype)
+        return self._fills[dtype]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_fills": {}}
 
 
 class Cutout(_BoxFill):

@@ -15,7 +15,7 @@ from slipstream_ssl_pipelines.transforms.draws import Draws
 
 
 class _Flip(RandomTransform):
-    work: ClassVar[Work] = "native"
+    work: ClassVar[Work] = "whole"
     axis: ClassVar[int]
 
     def __init__(
