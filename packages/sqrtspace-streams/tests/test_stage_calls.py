@@ -200,6 +200,25 @@ def test_pytorch_stages_run_on_the_device() -> None:
     np.testing.assert_allclose(rows["cuda"], rows["cpu"], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.gpu
+def test_cupy_stages_run_on_the_device() -> None:
+    """With ``backend="cupy"`` stages see CuPy arrays and results equal NumPy's closely."""
+    cupy = pytest.importorskip("cupy")
+    rows, kinds = {}, set()
+    for backend in ("numpy", "cupy"):
+        pipe = pipeline(backend=backend)
+
+        @pipe.stage("energy", check=False)
+        def energy(x: Any) -> Any:
+            kinds.add(type(x))
+            return (x * x).sum(axis=1)
+
+        rows[backend] = pipe.evaluate("energy")
+    assert kinds == {np.ndarray, cupy.ndarray}
+    assert type(rows["cupy"]) is np.ndarray
+    np.testing.assert_allclose(rows["cupy"], rows["numpy"], rtol=1e-4, atol=1e-4)
+
+
 def test_pandas_stages_get_a_frame_for_each_window() -> None:
     """Fields are columns; a returned frame has fields again; mixed with array stages."""
     pandas = pytest.importorskip("pandas")
