@@ -94,7 +94,7 @@ def test_every_type_of_field(files: Path, tmp_path: Path) -> None:
 )
 def test_modes_pages_and_custom_types(files: Path, name: str, contents: str, mode: str) -> None:
     """Images of either mode, over many pages of two writers, and in a field of a custom type."""
-    source = SlipstreamDataset(files / name).source
+    source = SlipstreamDataset(local_dir=files / name).source
     assert len(source) == len(CONTENTS[contents])
     for number, expected in enumerate(CONTENTS[contents]):
         sample = source[number]

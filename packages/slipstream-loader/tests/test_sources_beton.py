@@ -296,6 +296,9 @@ def test_the_old_name(written: bytes, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(written)
     reader = FFCVFileReader(tmp_path / "data", cache_dir=tmp_path, decode_images=True)
     assert reader[1]["image"].size == (24, 20)
+    (tmp_path / "a.ffcv").write_bytes(written)
+    with pytest.raises(SourceError, match="no version"):
+        SlipstreamDataset(tmp_path / "a.ffcv", expected_version="1")
     with pytest.raises(SourceError, match="photo"):
         FFCVFileReader(tmp_path / "data", image_field="photo")
 

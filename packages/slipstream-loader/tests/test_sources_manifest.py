@@ -160,7 +160,8 @@ def test_empty_lists_and_mixed_columns(folder: Path) -> None:
 def test_from_s3(folder: Path, s3_bucket: Any) -> None:
     """The list and the images in a bucket; or the images only."""
     url = s3_bucket.put_folder(folder, "data")
-    remote = ManifestSource(f"{url}/list.csv")
+    remote = open_source(f"{url}/list.csv")
+    assert isinstance(remote, ManifestSource)
     assert remote[1] == ManifestSource(folder / "list.csv")[1]
     assert ManifestSource(folder / "list.csv", root=url)[2]["image"] == jpeg(2)
     (folder / "bad.jsonl").write_text(json.dumps({"path": f"{url}/../../x.jpg"}))

@@ -91,11 +91,16 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_archive(location) and (is_url(location) or not _URL.match(location)):
         return _open_archive(location, access)
     if is_beton(location) and _is_file_or_url(location):
+        _refuse_version(access, location)
         return BetonSource(location, storage_options=access.storage_options)
+    if is_object_url(location) and location.lower().endswith(MANIFEST_EXTENSIONS):
+        _refuse_version(access, location)
+        return ManifestSource(location, storage_options=access.storage_options)
     if is_table_url(location):
         return _tables_at(location, access)
     if is_object_url(location):
         if is_mds(location, access.storage_options):
+            _refuse_version(access, location)
             return MDSSource(location, storage_options=access.storage_options)
         try:
             return open_litdata(location, access)
@@ -138,6 +143,7 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
 
 def _open_archive(location: str, access: AccessOptions) -> Source:
     """An archive of class folders, or shards of WebDataset."""
+    _refuse_version(access, location)
     options, cache_root = access.storage_options, access.cache_root
     several = names_several(location) and (is_url(location) or not Path(location).exists())
     if several or is_shard(location, options):
@@ -158,3 +164,9 @@ def _refuse(access: AccessOptions, what: str) -> None:
     """Raise if there are options that a source of this kind would ignore."""
     if access.given:
         raise SourceError(f"{what} takes no {' and no '.join(access.given)}")
+
+
+def _refuse_version(access: AccessOptions, what: str) -> None:
+    """Raise if a version is expected of something that has none."""
+    if access.expected_version is not None:
+        raise SourceError(f"{what} has no version, so it cannot be the one that is expected")
