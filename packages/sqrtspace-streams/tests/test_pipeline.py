@@ -104,6 +104,18 @@ def test_stages_that_cannot_be_are_refused(name: str, inputs: Any) -> None:
         SqrtSpacePipeline().stage(name, inputs)(mean)
 
 
+def test_functions_of_numpy_are_stages() -> None:
+    """A ufunc takes as many inputs as it has; another number is refused."""
+    pipe = SqrtSpacePipeline(window=2, hop=2)
+    pipe.stage("sine", batch_invariant=True)(np.sin)
+    pipe.stage("sum", ["sine", "input"], batch_invariant=True)(np.add)
+    x = np.arange(6, dtype="float32")
+    pipe.bind(x)
+    np.testing.assert_array_equal(pipe.evaluate("sum").ravel(), np.sin(x) + x)
+    with pytest.raises(errors.GraphError, match="positional arguments"):
+        pipe.stage("bad", ["sine", "input"])(np.sin)
+
+
 def test_a_name_is_taken_once() -> None:
     """A second stage of the same name is refused, and the first one stays."""
     pipe = pipeline()

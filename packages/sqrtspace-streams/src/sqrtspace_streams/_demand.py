@@ -9,7 +9,8 @@ from sqrtspace_streams._graph import CompiledGraph
 from sqrtspace_streams._rows import Range, Rows
 from sqrtspace_streams._stage import Stage
 
-Position = Callable[[Stage, "Range | None"], "int | None"]  # the next window of a kernel
+# The next window of a kernel; of another stage, where the rows before it were kept.
+Position = Callable[[Stage, "Range | None"], "int | None"]
 Lookup = Callable[[Stage, Range], "Rows | None"]  # rows of a stage that need no computing
 
 
@@ -25,7 +26,8 @@ class Demand:
     rows: dict[str, Range] = field(default_factory=dict)
     """Of the input and of each stage that is computed, what its readers need of it."""
     steps: dict[str, Range] = field(default_factory=dict)
-    """Of each kernel that advances, the windows that it steps over."""
+    """Of each kernel that advances, the windows that it steps over; of other stages, those that
+    are computed where the first rows were kept."""
     found: dict[str, Rows] = field(default_factory=dict)
 
     def counted_from(self, base: int) -> Demand:
@@ -35,6 +37,10 @@ class Demand:
             for ranges in (self.rows, self.steps)
         )
         return Demand(rows, steps, self.found)
+
+    def computed(self, name: str) -> Range:
+        """The windows that a stage without state computes."""
+        return self.steps.get(name) or self.rows[name]
 
     def computes(self, stage: Stage) -> bool:
         """Whether the stage runs."""
@@ -61,7 +67,8 @@ def demand(
     limit : int
         Windows in the stream; rows from there on do not exist.
     position : callable
-        Where a kernel stands that has to give a range, or nothing; None leaves it alone.
+        Where a kernel stands that has to give a range, or nothing; None leaves it alone. Of other
+        stages, the window up to which rows of the range were kept.
     """
     result = Demand()
     wanted: dict[str, Range] = {} if emit is None else {compiled.target: emit}
@@ -75,6 +82,9 @@ def demand(
             need = _steps(compiled, stage, need, upto, limit, position, result)
         elif need:
             result.rows[stage.name] = need
+            start = position(stage, need)
+            if start is not None and need[0] < start < need[1]:
+                need = result.steps[stage.name] = (start, need[1])
         if need:
             left, right = stage.context
             reads = (max(need[0] - left, 0), min(need[1] + right, limit))

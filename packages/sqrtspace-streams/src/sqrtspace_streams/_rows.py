@@ -33,6 +33,26 @@ class Rows:
         return self.array[lo - self.lo : hi - self.lo]
 
 
+def has_same_bits(a: Array, b: Array) -> bool:
+    """Whether arrays are equal to the bit; a NaN is a NaN, whatever its sign and payload.
+
+    Those depend, even for sums of two numbers, on where in a vector of the processor they stand.
+    """
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype.hasobject:
+        return bool(np.array_equal(a, b))
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    if a.tobytes() == b.tobytes():
+        return True
+    if a.dtype.kind not in "fc":
+        return False
+    reals = [rows.view(rows.real.dtype).copy() for rows in (a, b)]
+    for numbers in reals:
+        numbers[np.isnan(numbers)] = np.nan
+    return bool(reals[0].tobytes() == reals[1].tobytes())
+
+
 def windows_of(samples: Array, num_windows: int, window: int, hop: int) -> Array:
     """Overlapping windows of samples: a read-only view of shape (num_windows, window, ...)."""
     if samples.flags.c_contiguous and not samples.dtype.hasobject:

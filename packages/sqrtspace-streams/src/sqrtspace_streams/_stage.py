@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from sqrtspace_streams.errors import GraphError
 
 Pad = Literal["edge", "zero"]
@@ -123,23 +125,31 @@ def kernel_stage(name: str, kernel: Kernel, inputs: list[str] | None) -> Stage:
 
 def keywords_of(name: str, function: Callable[..., Any], num_arrays: int) -> Keywords:
     """The keyword-only parameters of a function that takes ``num_arrays`` arrays."""
+    if isinstance(function, np.ufunc):  # whose signature has `out` as a positional one
+        _check_arrays(name, num_arrays, function.nin)
+        return Keywords()
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # a ufunc or another builtin without signature
+    except (TypeError, ValueError):  # a builtin without signature
         return Keywords()
     arrays = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if len(arrays) > num_arrays or (len(arrays) < num_arrays and not variadic):
-        raise GraphError(
-            f"stage {name!r} takes {len(arrays)} positional arguments but has {num_arrays} "
-            "inputs: one array per input, and parameters after a `*`"
-        )
+    if len(arrays) > num_arrays or not variadic:
+        _check_arrays(name, num_arrays, len(arrays))
     keyword_only = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     return Keywords(
         frozenset(p.name for p in keyword_only if p.default is p.empty),
         frozenset(p.name for p in keyword_only if p.default is not p.empty),
         any(p.kind is p.VAR_KEYWORD for p in parameters),
     )
+
+
+def _check_arrays(name: str, num_inputs: int, num_taken: int) -> None:
+    if num_taken != num_inputs:
+        raise GraphError(
+            f"stage {name!r} takes {num_taken} positional arguments but has {num_inputs} "
+            "inputs: one array per input, and parameters after a `*`"
+        )
 
 
 def _check_name(name: str) -> None:

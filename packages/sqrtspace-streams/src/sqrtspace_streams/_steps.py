@@ -67,6 +67,11 @@ class Step:
         lo, hi = self.pattern.demand.rows[stage.name]
         return self.base + lo, self.base + hi
 
+    def computed(self, stage: Stage) -> Range:
+        """The windows that a stage without state computes: the others of its rows were kept."""
+        lo, hi = self.pattern.demand.computed(stage.name)
+        return self.base + lo, self.base + hi
+
     def keep_from(self, name: str) -> int | None:
         """The first row of a node that later steps read; None where none is."""
         lo = self.pattern.keep.get(name)
@@ -95,12 +100,34 @@ class StepPlanner:
         """Where the kernels stand after the last planned step."""
         self._compiled, self._source, self._settings = compiled, source, settings
         self._cache = cache if cache and cache.is_useful else None
+        self._kept: dict[str, Range] = {}
+        """Rows that stay with the sweep after the last planned step."""
+        reread = {name for stage in compiled.order if any(stage.context) for name in stage.inputs}
+        self._reread = tuple(
+            stage.name for stage in compiled.order if stage.name in reread and not stage.kernel
+        )
         self._patterns: dict[tuple[object, ...], Pattern] = {}
         self._back = sum(stage.context[0] for stage in compiled.order)
         self._ahead = compiled.lookahead[INPUT]
 
-    def steps(self, t0: int, t1: int | None, tile: int | None) -> Iterator[Step]:
-        """Steps up to window ``t1`` or the end of the stream; the first ones may only replay."""
+    def begin(self) -> None:
+        """Forget where kernels stand and which rows were kept."""
+        self.positions.clear()
+        self._kept.clear()
+
+    def keeps(self, name: str) -> Range | None:
+        """The rows of a stage without state that the next step is planned to find."""
+        return self._kept.get(name)
+
+    def steps(self, t0: int, t1: int | None, tile: int | None, *, keeps: bool) -> Iterator[Step]:
+        """Steps up to window ``t1`` or the end of the stream; the first ones may only replay.
+
+        Where ``keeps``, each is taken before the next is planned, and rows that it shares with the
+        next are kept.
+        """
+        keeps = keeps and self._cache is None
+        if not keeps:
+            self._kept.clear()
         ahead = self._compiled.lookahead
         first = min([t0, *(t - ahead[name] for name, t in self.positions.items())])
         lo = max(first, 0)
@@ -112,7 +139,7 @@ class StepPlanner:
             hi, limit = self.ready(hi)
             if hi <= lo:
                 return
-            yield self._step(lo, hi, limit, t0)
+            yield self._step(lo, hi, limit, t0, keeps=keeps)
             lo = hi
 
     def ready(self, hi: int | None) -> tuple[int, int]:
@@ -129,15 +156,17 @@ class StepPlanner:
         have = self._source.reach(wanted)
         return 0 if have < window else (have - window) // hop + 1
 
-    def _step(self, lo: int, hi: int, limit: int, t0: int) -> Step:
+    def _step(self, lo: int, hi: int, limit: int, t0: int, *, keeps: bool) -> Step:
         emit = (max(lo, t0), hi) if hi > t0 else None
         if self._cache is not None:
             pattern, base = self._pattern(0, emit, hi, limit, t0), 0
         else:
             pattern, base = self._known_pattern(lo, emit, hi, limit, t0), lo
         needs = pattern.demand
-        for name, (_, stop) in needs.steps.items():
-            self.positions[name] = base + stop
+        for name in self.positions.keys() & needs.steps.keys():
+            self.positions[name] = base + needs.steps[name][1]
+        if keeps:
+            self._keep(pattern, base)
         live = dict(needs.found)
         if INPUT in needs.rows:
             first, last = needs.rows[INPUT]
@@ -154,12 +183,23 @@ class StepPlanner:
             min(lo, far),
             min(max(t0 - hi, 0), far),
             *(t - lo for t in self.positions.values()),
+            *((name, kept[0] - lo, kept[1] - lo) for name, kept in self._kept.items()),
         )
         pattern = self._patterns.get(key)
         if pattern is None:
             pattern = self._pattern(lo, emit, hi, limit, min(t0, hi + far))
             self._patterns[key] = pattern
         return pattern
+
+    def _keep(self, pattern: Pattern, base: int) -> None:
+        """Note which rows of this step the next one will find."""
+        for name in self._reread:
+            lo, hi = pattern.demand.rows.get(name, (0, 0))
+            first = max(pattern.keep.get(name, hi), lo)
+            if first < hi:
+                self._kept[name] = (base + first, base + hi)
+            else:
+                self._kept.pop(name, None)
 
     def _pattern(self, base: int, emit: Range | None, hi: int, limit: int, t0: int) -> Pattern:
         """The pattern of a step, with windows counted from ``base``."""
@@ -168,9 +208,16 @@ class StepPlanner:
         def position(stage: Stage, _wanted: Range | None) -> int | None:
             return positions.get(stage.name)
 
+        def start(stage: Stage, wanted: Range | None) -> int | None:
+            kept = self._kept.get(stage.name)
+            if kept and wanted and kept[0] <= wanted[0]:
+                return kept[1]
+            return positions.get(stage.name)
+
         lookup = self._cache.find_on_the_way if self._cache else nothing_found
-        needs = demand(self._compiled, emit, hi, limit, position, lookup)
-        positions.update({name: stop for name, (_, stop) in needs.steps.items()})
+        needs = demand(self._compiled, emit, hi, limit, start, lookup)
+        for name in positions.keys() & needs.steps.keys():
+            positions[name] = needs.steps[name][1]
         after = max(hi, t0)
         keep = demand(self._compiled, (after, after + 1), after + 1, _NO_LIMIT, position)
         return Pattern(self._compiled, needs.counted_from(base), keep.counted_from(base))

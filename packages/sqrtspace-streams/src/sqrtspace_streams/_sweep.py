@@ -17,6 +17,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
+import numpy as np
+
 from sqrtspace_streams._calls import StageCall
 from sqrtspace_streams._demand import demand, nothing_found
 from sqrtspace_streams._graph import CompiledGraph
@@ -82,6 +84,7 @@ class Sweep:
         self._untried = set() if untried is None else untried
         self._planner = StepPlanner(compiled, source, settings, cache)
         self._started: int | None = None  # the first window of the first run
+        self._kept: dict[str, Rows] = {}  # rows that the next step reads again
         self._calls = {
             stage.name: StageCall(
                 stage, arguments[stage.name], settings.block_rows, settings.seed, backend
@@ -115,7 +118,7 @@ class Sweep:
                     first = (t0, t1)
                 self._start_kernels(first, stack)
                 self._started = t0
-            steps = self._planner.steps(t0, t1, tile)
+            steps = self._planner.steps(t0, t1, tile, keeps=workers == 1)
             if workers == 1:
                 done: Iterator[Step] = (self._finish(self._begin(step)) for step in steps)
             else:
@@ -135,10 +138,11 @@ class Sweep:
     def _start_kernels(self, first: Range, stack: ExitStack) -> None:
         """Put each kernel that the first windows need where it can start from."""
         self.kernels.clear()
-        self._planner.positions.clear()
+        self._planner.begin()
+        self._kept.clear()
 
         def start(stage: Stage, wanted: Range | None) -> int | None:
-            if wanted is None:
+            if wanted is None or not stage.kernel:
                 return None
             history = self._histories[stage.name]
             begin = history.best(wanted[0])
@@ -212,7 +216,7 @@ class Sweep:
 
     def _compute(self, stage: Stage, step: Step) -> None:
         name, live = stage.name, step.live
-        lo, hi = step.rows(stage)
+        lo, hi = step.computed(stage)
         inputs = [live[read] for read in stage.inputs]
         call = self._calls[name]
         if self.measures:
@@ -226,7 +230,18 @@ class Sweep:
             self._untried.discard(name)
             first = min(hi, lo + self.settings.block_rows)
             call.try_purity(inputs, lo, first, array[: first - lo])
-        self._computed(stage, step, Rows(lo, array), hi - lo)
+        rows = self._with_kept(name, Rows(lo, array), step.rows(stage)[0])
+        self._computed(stage, step, rows, hi - lo)
+
+    def _with_kept(self, name: str, rows: Rows, lo: int) -> Rows:
+        """The rows from ``lo`` on, with those that were kept; and keep what the next step reads."""
+        if lo < rows.lo:
+            kept = self._kept[name].part(lo, rows.lo)
+            rows = Rows(lo, np.concatenate([kept, rows.array]))
+        keeps = self._planner.keeps(name)
+        if keeps is not None:
+            self._kept[name] = Rows(keeps[0], rows.part(*keeps).copy())
+        return rows
 
     def _measured(self, stage: Stage, step: Step, work: Callable[[], T]) -> T:
         """Do the work of a stage, and note its time and, where that is asked for, its memory."""
