@@ -6,13 +6,17 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from slipstream_loader import SlipstreamDataset
+from slipstream_loader.cli import main
 from slipstream_loader.sample_images import write_sample_folder
 
 pytestmark = pytest.mark.timeout(240)
@@ -26,12 +30,43 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def slipstream(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in ``cwd``, where its caches go too."""
-    script = shutil.which("slipstream", path=str(Path(sys.executable).parent))
-    assert script, "the slipstream script is not installed"
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def slipstream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs the command in ``tmp_path``, where its caches go too; in this process, to save time."""
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["slipstream", *map(str, arguments)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        return Ended(code or 0, *capsys.readouterr())
+
+    return run
+
+
+def script(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the installed script in a process of its own, as a user does."""
+    path = shutil.which("slipstream", path=str(Path(sys.executable).parent))
+    assert path, "the slipstream script is not installed"
     return subprocess.run(
-        [script, *map(str, arguments)],
+        [path, *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -43,7 +78,7 @@ def slipstream(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str
 
 def test_demo_shows_the_main_job(folder: Path, tmp_path: Path) -> None:
     """A table with a rate for each pipeline, and a contact sheet; nothing else is left behind."""
-    run = slipstream("demo", "--source", folder, "--out", "sheet.png", cwd=tmp_path)
+    run = script("demo", "--source", folder, "--out", "sheet.png", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     for word in ("12 images", "bits per pixel", "raw", "center_crop", "rrc"):
         assert word in run.stdout
@@ -52,29 +87,30 @@ def test_demo_shows_the_main_job(folder: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
 
 
-def test_build_info_show_and_bench_work_together(folder: Path, tmp_path: Path) -> None:
+def test_build_info_show_and_bench_work_together(
+    folder: Path, tmp_path: Path, slipstream: Command
+) -> None:
     """Build a cache, describe it, look at it, measure it."""
     caches = tmp_path / "caches"
-    build = slipstream("build", folder, "--cache-dir", caches, cwd=tmp_path)
+    build = slipstream("build", folder, "--cache-dir", caches)
     assert build.returncode == 0, build.stderr
     cache = Path(build.stdout.strip().splitlines()[-1])
     assert (cache / "manifest.json").is_file()
 
-    info = slipstream("info", folder, "--cache-dir", caches, "--json", cwd=tmp_path)
+    info = slipstream("info", folder, "--cache-dir", caches, "--json")
     facts = json.loads(info.stdout)
     assert (facts["samples"], facts["built"]) == (12, "yes")
     assert facts["images in 'image'"]["conditions"] == {"sound": 12}
 
     for options in ([], ["--pipeline", "rrc_normalized"], ["--ids", "0,11"]):
         out = tmp_path / "sheet.png"
-        show = slipstream("show", cache, "--out", out, *options, cwd=tmp_path)
+        show = slipstream("show", cache, "--out", out, *options)
         assert show.returncode == 0, show.stderr
         assert out.stat().st_size > 1000
 
     bench = slipstream(
         *("bench", cache, "--pipeline", "raw", "--pipeline", "rrc", "--epochs", 2),
         *("--batch-size", 4, "--threads", 2, "--json", "figures.json"),
-        cwd=tmp_path,
     )
     assert bench.returncode == 0, bench.stderr
     figures = json.loads((tmp_path / "figures.json").read_text())
@@ -87,9 +123,9 @@ def test_build_info_show_and_bench_work_together(folder: Path, tmp_path: Path) -
         assert (result["threads"], result["batch_size"], result["order"]) == (2, 4, "random")
 
 
-def test_info_without_a_source_describes_the_machine(tmp_path: Path) -> None:
+def test_info_without_a_source_describes_the_machine(slipstream: Command) -> None:
     """Engines, threads, versions."""
-    run = slipstream("info", "--json", cwd=tmp_path)
+    run = slipstream("info", "--json")
     facts = json.loads(run.stdout)
     assert "pillow" in facts["engines"]
     assert facts["machine"]["versions"]["torch"]
@@ -104,10 +140,10 @@ def test_info_without_a_source_describes_the_machine(tmp_path: Path) -> None:
     ],
 )
 def test_errors_are_one_line_and_exit_code_1(
-    arguments: list[str], message: str, tmp_path: Path
+    arguments: list[str], message: str, slipstream: Command
 ) -> None:
     """No traceback: what is wrong, and what to do."""
-    run = slipstream(*arguments, cwd=tmp_path)
+    run = slipstream(*arguments)
     assert run.returncode == 1
     assert message in run.stderr
     assert run.stderr.startswith("error: ")
@@ -115,11 +151,17 @@ def test_errors_are_one_line_and_exit_code_1(
     assert "Traceback" not in run.stderr
 
 
-def test_a_wrong_pipeline_name_lists_the_right_ones(folder: Path, tmp_path: Path) -> None:
+def test_the_script_ends_as_the_command_does(tmp_path: Path) -> None:
+    """The exit code and the one line come out of the installed script."""
+    run = script("build", "nowhere", cwd=tmp_path)
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: nowhere does not exist")
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_a_wrong_pipeline_name_lists_the_right_ones(folder: Path, slipstream: Command) -> None:
     """Usage errors exit with code 2, as everywhere."""
-    run = slipstream(
-        "show", folder, "--cache-dir", "caches", "--out", "x.png", "--pipeline", "rcc", cwd=tmp_path
-    )
+    run = slipstream("show", folder, "--cache-dir", "caches", "--out", "x.png", "--pipeline", "rcc")
     assert run.returncode == 2
     assert "center_crop" in run.stderr
 

@@ -19,7 +19,7 @@ from slipstream_loader.seed_names import (
     StreamingDataset,
 )
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(280)  # the first crop may have to compile its kernels
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Writes the parts of a cache from its source: the work of a build, wherever it is done.
 
-While a part is completed (hashed, synced, sealed) on a thread of its own, the next one is written.
+While parts are completed (hashed, synced, sealed) on threads of their own, the next one is written.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ NAMED_SAMPLES: Final = 20
 """How many samples a message names."""
 
 _CHUNKS_PER_THREAD: Final = 2
-_MAX_SEALING: Final = 2
+_SEALERS: Final = 4
+"""Parts that are synced at a time: a disk does that together in about the time of one."""
 
 Problems: TypeAlias = "list[dict[str, Any]]"
 """Images that are not sound, as in ``part.json``."""
@@ -117,7 +118,7 @@ def write_parts(
     results: list[PartResult] = []
     encoder = SampleEncoder(job.source, job.fields, job.options, job.transcode)
     sealing: deque[Future[SealedPart]] = deque()
-    with _reader_pool(job) as readers, ThreadPoolExecutor(1, "slipstream-seal") as sealer:
+    with _reader_pool(job) as readers, ThreadPoolExecutor(_SEALERS, "slipstream-seal") as sealer:
         missing = _missing_parts(job, wanted, results, report)
         ahead = _CHUNKS_PER_THREAD * job.num_threads
         stream = stream_chunks(job.source, encoder, readers, missing, ahead)
@@ -130,7 +131,7 @@ def write_parts(
                 results.append(failures)
                 continue
             sealing.append(sealer.submit(unsealed.seal))
-            while len(sealing) > _MAX_SEALING:
+            while len(sealing) > _SEALERS:
                 results.append(sealing.popleft().result())
         results += [future.result() for future in sealing]
     return results
