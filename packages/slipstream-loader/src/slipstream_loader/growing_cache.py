@@ -259,10 +259,17 @@ class GrowingCache(SampleReader):
         return future
 
     def _encoded(self, sample_id: int) -> list[Encoded]:
+        try:
+            sample = self._sample(sample_id)
+        except SampleReadError:  # a build that ends closes its source; this opens it again
+            sample = self._sample(sample_id)
+        return self._encoder.encode(sample_id, sample)
+
+    def _sample(self, sample_id: int) -> Mapping[str, Any]:
         source = self._source
         if isinstance(source, TarSource):
-            return self._encoder.encode(sample_id, source.read_alone(sample_id))
-        return self._encoder.encode(sample_id, source[sample_id])
+            return source.read_alone(sample_id)
+        return source[sample_id]
 
     def _read(self, ids: NDArray[np.int64]) -> list[list[Encoded]]:
         """Read samples from the source, or take what was requested."""

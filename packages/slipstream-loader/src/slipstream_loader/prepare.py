@@ -24,6 +24,7 @@ from slipstream_loader.remote_cache import (
     send_additions,
     send_cache,
 )
+from slipstream_loader.sources.litdata import LitDataSource
 from slipstream_loader.stored_source import StoredSource
 from slipstream_loader.transcode import transcode
 
@@ -58,6 +59,7 @@ def open_samples(
 
     def build_behind(progress: Callable[[int, int], None]) -> SampleCache:
         options = dataset.storage_options
+        _begin(source)
         return build(source, path, options=options, transcode=transcode, progress=progress)
 
     key = cache_key(source.fingerprint(), dataset.storage_options)
@@ -119,6 +121,7 @@ def prepare_cache(
             given, source = source, presynced(source, path.parent, verbose=verbose)
             release(given)
     with _build_progress(len(source), verbose) as progress:
+        _begin(source)
         return build(
             source,
             path,
@@ -183,3 +186,9 @@ def _build_progress(total: int, verbose: bool) -> Iterator[Callable[[int, int], 
             bar.update(done - bar.n)
 
         yield progress
+
+
+def _begin(source: object) -> None:
+    """Begin downloads."""
+    if isinstance(source, LitDataSource):
+        source.begin_downloads()

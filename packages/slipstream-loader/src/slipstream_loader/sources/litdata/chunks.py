@@ -100,6 +100,13 @@ class Chunks:
         except CancelledError:
             raise SampleReadError("the source was closed while it was read") from None
 
+    def begin(self) -> None:
+        """Bring the first chunks here, for a reader who comes for all of them."""
+        if self._process != os.getpid():
+            self._begin()
+        with self._lock:
+            self._fetch(0, ahead=True)
+
     def close(self) -> None:
         """Stop what is being brought here, and close all chunks."""
         with self._lock:

@@ -152,6 +152,15 @@ class LitDataSource:
         number, position = self._index.locate(index)
         return f"{self._index.chunks[number].name}[{position}]"
 
+    def begin_downloads(self) -> None:
+        """Download the first chunks of a URL: a build is about to read all of them.
+
+        What reads single samples of these chunks meanwhile waits for them, which takes less than
+        requests of its own.
+        """
+        if self.store is not None:
+            self._chunks.begin()
+
     def close(self) -> None:
         """Stop downloads and close all chunks and connections; reading opens them again."""
         self._chunks.close()
