@@ -161,9 +161,9 @@ def test_a_build_that_fails_reaches_the_consumer(
 ) -> None:
     """A chunk that is cut off: the error is raised in the epoch, and nothing hangs."""
     url = put_litdata(s3_bucket, photos, tmp_path / "written")
-    growing = make_loader(url, tmp_path / "a", overlap_build=True)
     key = "set/chunk-0-1.bin"
     s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=b"cut off")
+    growing = make_loader(url, tmp_path / "a", overlap_build=True)
     iterator = iter(growing)
     gate.opened.set()
     cache = growing.cache
