@@ -89,8 +89,12 @@ def write_data_set(photos: list[bytes], folder: Path, repeat: int, layout: str) 
 
 
 def as_lists(samples: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Collate a raw batch without a copy: images have different sizes."""
-    return {name: [sample[name] for sample in samples] for name in samples[0]}
+    """Collate a raw batch: images have different sizes, and views of a chunk are no one's own."""
+
+    def owned(value: Any) -> Any:
+        return bytes(value) if isinstance(value, memoryview) else value
+
+    return {name: [owned(sample[name]) for sample in samples] for name in samples[0]}
 
 
 class Copies:
