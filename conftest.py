@@ -91,7 +91,7 @@ def s3_bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3B
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    client = boto3.client("s3")
+    client = boto3.Session().client("s3")  # the default session keeps its first credentials
     name = f"bucket-{uuid.uuid4().hex}"
     client.create_bucket(Bucket=name)
     yield S3Bucket(name, s3_endpoint, client)

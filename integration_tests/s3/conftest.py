@@ -161,7 +161,7 @@ def bucket(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
         monkeypatch.delenv(name, raising=False)
     if server.ca_file is not None:
         monkeypatch.setenv("AWS_CA_BUNDLE", server.ca_file)
-    client = boto3.client("s3", config=Config(s3={"addressing_style": "path"}))
+    client = boto3.Session().client("s3", config=Config(s3={"addressing_style": "path"}))
     name = f"bucket-{uuid.uuid4().hex}"
     client.create_bucket(Bucket=name)
     yield Bucket(server, name, client)

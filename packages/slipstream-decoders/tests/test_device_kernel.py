@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from slipstream_decoders.stages.device.patches import Patches, geometry_of
 from slipstream_decoders.stages.device.resample import new_images, resample_by_torch
 
 MODULE = "slipstream_decoders.stages.device._kernels.resample"
+INTERPRET = "TRITON_INTERPRET"
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 
 
@@ -30,10 +31,10 @@ needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="Triton is
         pytest.param("cuda", marks=pytest.mark.gpu),
     ]
 )
-def launch(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def launch(request: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """The kernel's launcher; ``launch.device`` is where it takes tensors."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1" if request.param == "interpreter" else "0")
-    sys.modules.pop(MODULE, None)
+    if request.param == "interpreter" and os.environ.get(INTERPRET) != "1":
+        pytest.skip("runs in a process of its own: test_the_interpreter_equals_torch")
     module = import_module(MODULE)
     monkeypatch.setattr(module, "_TILE_HEIGHT", 16)
     device = torch.device("cpu" if request.param == "interpreter" else "cuda")
@@ -42,8 +43,7 @@ def launch(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
         module.launch(patches, geometry_of(patches, view), view.form, out, BufferPool(0))
 
     on_device.device = device  # type: ignore[attr-defined]
-    yield on_device
-    sys.modules.pop(MODULE, None)
+    return on_device
 
 
 def _planar(ratios: tuple[int, int], device: torch.device) -> Patches:
@@ -103,6 +103,22 @@ def test_the_kernel_equals_torch(launch: Any, source: str, form: PixelForm) -> N
     assert float(difference.mean()) <= 0.01
 
 
+@needs_triton
+def test_the_interpreter_equals_torch() -> None:
+    """In a process of its own: Triton decides when it is imported who runs its kernels."""
+    selected = ["-n", "0", "-k", "test_the_kernel_equals_torch and interpreter", "-rA"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *selected, "-p", "no:cacheprovider", __file__],
+        env={**os.environ, INTERPRET: "1"},
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-3000:]
+    assert "6 passed" in run.stdout
+
+
 COMPILE = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
@@ -125,7 +141,7 @@ for is_planes in (True, False):
 @needs_triton
 def test_the_kernel_compiles_for_gpus(tmp_path: Path) -> None:
     """Down to machine code for Hopper, on any machine."""
-    places = {"TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
+    places = {"TRITON_CACHE_DIR": str(tmp_path), INTERPRET: "0"}
     run = subprocess.run(
         [sys.executable, "-c", COMPILE],
         env={**os.environ, **places},

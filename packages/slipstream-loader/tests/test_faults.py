@@ -170,7 +170,8 @@ def test_a_loader_that_is_sent_to_a_fresh_process(
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 from slipstream_decoders import DecodeRandomResizedCrop
 from slipstream_loader import SlipstreamLoader
 

@@ -291,8 +291,9 @@ def test_anonymous_access(
 
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 from slipstream_s3sync import RemoteFile, S3Folder, download, transfer
 if sys.argv[3] == "boto3":
     transfer.find_s5cmd = lambda: None
