@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from slipstream_loader.read_ahead import (
     _BATCHES_AFTER_FAULTS,
+    _BATCHES_AT_START,
     _FAULTS_OF_DISK,
     ReadAhead,
     major_faults,
@@ -39,6 +40,7 @@ class _Disk:
 def test_an_epoch_asks_for_each_batch_once_and_ahead_of_time() -> None:
     """All batches, in order, none twice; the first ones at once."""
     disk = _Disk()
+    disk.faults = _FAULTS_OF_DISK
     asked = [disk.make(number, 20) for number in range(20)]
     assert asked[0] == [0, 1, 2, 3, 4]
     assert asked[1] == [5]
@@ -48,17 +50,17 @@ def test_an_epoch_asks_for_each_batch_once_and_ahead_of_time() -> None:
 def test_data_in_memory_is_not_asked_for_any_longer() -> None:
     """Without faults it ends after a while, and a few by chance do not begin it again."""
     disk = _Disk()
-    for number in range(_BATCHES_AFTER_FAULTS):
+    for number in range(_BATCHES_AT_START):
         assert disk.make(number)
-    assert disk.make(_BATCHES_AFTER_FAULTS) == []
+    assert disk.make(_BATCHES_AT_START) == []
     disk.faults += _FAULTS_OF_DISK - 1
-    assert disk.make(_BATCHES_AFTER_FAULTS + 1) == []
+    assert disk.make(_BATCHES_AT_START + 1) == []
 
 
 def test_faults_begin_it_again_with_the_batch_that_is_made() -> None:
     """Waiting for the disk is noticed at the next batch, and everything within reach asked for."""
     disk = _Disk()
-    for number in range(_BATCHES_AFTER_FAULTS + 10):
+    for number in range(_BATCHES_AT_START + 10):
         disk.make(number)
     disk.faults += 5 * _FAULTS_OF_DISK
     assert disk.make(80) == [80, 81, 82, 83, 84]

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 _FAULTS_OF_DISK = 16
 """So many between two batches are not by chance."""
+_BATCHES_AT_START = 8
+"""Asking for what is in memory costs about as much as copying it: data that is not shows soon."""
 _BATCHES_AFTER_FAULTS = 64
 """When what was asked for is there in time, there are no faults: go on for so many batches."""
 _MIN_BATCHES = 4
@@ -56,7 +58,7 @@ class ReadAhead:
         self._prefetch, self._unmap, self._count_faults = prefetch, unmap, count_faults
         self._reach = max(_MIN_BATCHES, -(-_MIN_SAMPLES // batch_size))
         self._faults = count_faults()
-        self._batches_left = _BATCHES_AFTER_FAULTS
+        self._batches_left = _BATCHES_AT_START
         self._waited = False
 
     def before(
