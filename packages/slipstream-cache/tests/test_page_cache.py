@@ -22,6 +22,7 @@ from slipstream_cache import (
     layout,
     prefetch,
     subset,
+    tells_residency,
     unmap,
 )
 from slipstream_cache.testing import MemorySource, make_jpeg
@@ -52,6 +53,18 @@ def test_warming_up_reads_every_byte(cache: SampleCache) -> None:
         cache.warm_up(["none"])
     with pytest.raises(FieldNotFoundError):
         cache.residency("none")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs mincore")
+def test_only_what_is_missing_is_asked_for(cache: SampleCache) -> None:
+    """Images in memory are passed over, unless the caller says that the system does not tell."""
+    located = cache.payloads("image", range(40))
+    cache.warm_up()
+    if cache.residency("image") != 1:
+        pytest.skip("the file system does not keep the pages of these files")
+    assert tells_residency(cache.cache_dir)
+    assert prefetch(located) == 0
+    assert prefetch(located, only_missing=False) == 40
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs posix_fadvise of Linux")

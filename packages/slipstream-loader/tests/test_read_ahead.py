@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 from slipstream_loader.read_ahead import (
-    _BATCHES_AFTER_FAULTS,
     _BATCHES_AT_START,
     _FAULTS_OF_DISK,
     ReadAhead,
@@ -21,11 +20,13 @@ class _Disk:
     def __init__(self, batch_size: int = 64) -> None:
         self.faults = 0
         self.asked: list[int] = []
+        self.missing: set[int] = set()
         self.unmapped: list[int] = []
         self.ahead = ReadAhead(self._ask, self._unmap, batch_size, lambda: self.faults)
 
-    def _ask(self, ids: NDArray[np.int64]) -> None:
+    def _ask(self, ids: NDArray[np.int64]) -> int:
         self.asked.append(int(ids[0]))
+        return int(ids[0]) in self.missing
 
     def _unmap(self, ids: NDArray[np.int64]) -> None:
         self.unmapped.append(int(ids[0]))
@@ -40,8 +41,9 @@ class _Disk:
 def test_an_epoch_asks_for_each_batch_once_and_ahead_of_time() -> None:
     """All batches, in order, none twice; the first ones at once."""
     disk = _Disk()
+    asked = [disk.make(0, 20)]
     disk.faults = _FAULTS_OF_DISK
-    asked = [disk.make(number, 20) for number in range(20)]
+    asked += [disk.make(number, 20) for number in range(1, 20)]
     assert asked[0] == [0, 1, 2, 3, 4]
     assert asked[1] == [5]
     assert [number for numbers in asked for number in numbers] == list(range(20))
@@ -68,15 +70,22 @@ def test_faults_begin_it_again_with_the_batch_that_is_made() -> None:
 
 
 def test_only_what_came_from_the_disk_is_unmapped() -> None:
-    """Some batches after its use, and no longer once everything is in memory."""
+    """Some batches after its use; what was in memory stays mapped."""
     disk = _Disk()
-    for number in range(10):
+    disk.missing = {2, 3, 7}
+    for number in range(12):
         disk.make(number)
-    assert disk.unmapped == []
-    disk.faults += _FAULTS_OF_DISK
-    for number in range(10, 10 + 2 * _BATCHES_AFTER_FAULTS):
-        disk.make(number)
-    assert disk.unmapped == list(range(6, 6 + _BATCHES_AFTER_FAULTS))
+    assert disk.unmapped == [2, 3, 7]
+
+
+def test_faults_between_epochs_are_not_those_of_batches() -> None:
+    """Validation, imports and other loaders may fault while an epoch is not running."""
+    disk = _Disk()
+    for number in range(20):
+        disk.make(number, 20)
+    disk.faults += 10 * _FAULTS_OF_DISK
+    assert disk.make(0, 20) == []
+    assert disk.make(1, 20) == []
 
 
 @pytest.mark.parametrize(("batch_size", "reach"), [(1, 256), (64, 4), (100, 4), (32, 8)])

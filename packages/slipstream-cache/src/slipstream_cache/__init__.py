@@ -31,7 +31,7 @@ from slipstream_cache.integrity import Report, verify
 from slipstream_cache.layout import Codec, Condition, ImageFlag
 from slipstream_cache.legacy import LegacySource, import_v1
 from slipstream_cache.locations import cache_key, default_cache_root
-from slipstream_cache.page_cache import WarmUp, prefetch, unmap
+from slipstream_cache.page_cache import WarmUp, prefetch, tells_residency, unmap
 from slipstream_cache.payloads import Blobs, Payloads, gather, verify_payloads
 from slipstream_cache.repair import repair
 from slipstream_cache.sample_reader import SampleReader
@@ -98,6 +98,7 @@ __all__ = [
     "read_stats",
     "repair",
     "subset",
+    "tells_residency",
     "unmap",
     "verify",
     "verify_payloads",

@@ -43,7 +43,7 @@ class WarmUp:
     """How long it took."""
 
 
-def prefetch(located: Payloads | Blobs) -> None:
+def prefetch(located: Payloads | Blobs, *, only_missing: bool = True) -> int:
     """Ask the system to read values into memory, without waiting for them.
 
     It takes some microseconds a value, and the reads overlap one another and the caller's work.
@@ -53,6 +53,14 @@ def prefetch(located: Payloads | Blobs) -> None:
     ----------
     located : Payloads or Blobs
         Values of a cache, a view or a derived field.
+    only_missing : bool
+        Pass over values that are in memory. Linux says so only to who may write the files, and
+        otherwise that all of them are: see ``tells_residency``.
+
+    Returns
+    -------
+    int
+        Values that were asked for.
 
     Notes
     -----
@@ -60,14 +68,25 @@ def prefetch(located: Payloads | Blobs) -> None:
     then wait for those pages, so that the caller does not.
     """
     if not _HAS_CALLS:
-        return
+        return 0
     ranges = _page_ranges(located)
+    if only_missing:
+        ranges = _missing(ranges)
     madvise = _libc().madvise
     for address, length in ranges:
         madvise(address, length, mmap.MADV_WILLNEED)
     if sys.platform == "linux":
         for begin in range(0, len(ranges), _PREFETCH_RUN):
             _readers().submit(_populate, ranges[begin : begin + _PREFETCH_RUN], located.owner)
+    return len(ranges)
+
+
+def tells_residency(path: Path) -> bool:
+    """Whether the system says which pages of a file, or of those in a folder, are in memory.
+
+    If not, it says that all of them are.
+    """
+    return os.access(path, os.W_OK) or path.stat().st_uid == os.geteuid()
 
 
 def unmap(located: Payloads | Blobs) -> None:
@@ -95,6 +114,20 @@ def _page_ranges(located: Payloads | Blobs) -> list[tuple[int, int]]:
     lengths = located.addresses + located.sizes - first
     pairs = zip(first.tolist(), lengths.tolist(), strict=True)
     return [(address, length) for address, length in pairs if length]
+
+
+def _missing(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those of which some page is not in memory."""
+    if not hasattr(_libc(), "mincore"):
+        return ranges
+    mincore = _libc().mincore
+    present = bytearray(-(-max((length for _, length in ranges), default=1) // _PAGE))
+    place = ctypes.addressof(ctypes.c_char.from_buffer(present))
+    return [
+        (address, length)
+        for address, length in ranges
+        if mincore(address, length, place) or 0 in present[: -(-length // _PAGE)]
+    ]
 
 
 def _populate(ranges: list[tuple[int, int]], owner: object) -> None:

@@ -7,13 +7,14 @@ threads, without gradients, and keeps no state between batches but the pool of b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slipstream_cache import Blobs, Payloads, SampleReader, gather, prefetch, unmap
+from slipstream_cache import Blobs, Payloads, SampleReader, gather, prefetch, tells_residency, unmap
 from slipstream_decoders import (
     BatchContext,
     DecodeError,
@@ -80,10 +81,19 @@ class BatchMaker:
         """The image fields that a pipeline decodes."""
         return [name for name in self._cache.image_fields if name in self._pipelines]
 
-    def prefetch(self, sample_ids: NDArray[np.int64]) -> None:
-        """Ask the system to read the images of a coming batch, and their seek points."""
-        for located in self._located(sample_ids):
-            prefetch(located)
+    def prefetch(self, sample_ids: NDArray[np.int64]) -> int:
+        """Ask the system to read the images of a coming batch, and their seek points.
+
+        Returns how many of them were not in memory, or all where the system does not tell.
+        """
+        return sum(
+            prefetch(located, only_missing=self._tells_residency)
+            for located in self._located(sample_ids)
+        )
+
+    @cached_property
+    def _tells_residency(self) -> bool:
+        return all(tells_residency(one.cache_dir) for one in self._cache.caches)
 
     def unmap(self, sample_ids: NDArray[np.int64]) -> None:
         """Take the images of a batch that was made out of the page tables."""

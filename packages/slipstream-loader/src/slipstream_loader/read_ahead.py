@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 _FAULTS_OF_DISK = 16
 """So many between two batches are not by chance."""
 _BATCHES_AT_START = 8
-"""Asking for what is in memory costs about as much as copying it: data that is not shows soon."""
+"""Asking takes time even where nothing is missing; data that is not in memory shows soon."""
 _BATCHES_AFTER_FAULTS = 64
 """When what was asked for is there in time, there are no faults: go on for so many batches."""
 _MIN_BATCHES = 4
@@ -40,7 +40,8 @@ class ReadAhead:
     Parameters
     ----------
     prefetch : callable
-        Asks for the samples of these ids, without waiting for them.
+        Asks for the samples of these ids, without waiting for them; returns how many of their
+        images were not in memory.
     unmap : callable
         Takes the samples of these ids out of the page tables.
     batch_size : int
@@ -50,7 +51,7 @@ class ReadAhead:
 
     def __init__(
         self,
-        prefetch: Callable[[NDArray[np.int64]], None],
+        prefetch: Callable[[NDArray[np.int64]], int],
         unmap: Callable[[NDArray[np.int64]], None],
         batch_size: int,
         count_faults: Callable[[], int] = major_faults,
@@ -59,7 +60,7 @@ class ReadAhead:
         self._reach = max(_MIN_BATCHES, -(-_MIN_SAMPLES // batch_size))
         self._faults = count_faults()
         self._batches_left = _BATCHES_AT_START
-        self._waited = False
+        self._from_disk: set[int] = set()
 
     def before(
         self, number: int, num_batches: int, ids_of: Callable[[int], NDArray[np.int64]]
@@ -77,16 +78,20 @@ class ReadAhead:
         """
         faults = self._count_faults()
         was_asking = self._batches_left > 0
-        if faults - self._faults >= _FAULTS_OF_DISK:
-            self._batches_left, self._waited = _BATCHES_AFTER_FAULTS, True
+        if number == 0:  # what came before was not the reading of batches
+            self._from_disk.clear()
+        elif faults - self._faults >= _FAULTS_OF_DISK:
+            self._batches_left = _BATCHES_AFTER_FAULTS
         # Two threads may count at once: then a batch is asked for twice, or not at all.
         self._faults = faults
+        done = number - self._reach  # made, or its pages are mapped again
+        if done in self._from_disk:
+            self._from_disk.discard(done)
+            self._unmap(ids_of(done))
         if self._batches_left == 0:
-            self._waited = False
             return
         self._batches_left -= 1
         first = number + self._reach if was_asking and number > 0 else number
         for coming in range(first, min(number + self._reach + 1, num_batches)):
-            self._prefetch(ids_of(coming))
-        if self._waited and number >= self._reach:  # made, or its pages are mapped again
-            self._unmap(ids_of(number - self._reach))
+            if self._prefetch(ids_of(coming)):
+                self._from_disk.add(coming)
