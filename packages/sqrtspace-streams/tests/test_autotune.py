@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sqrtspace_streams import Kernel, SqrtSpacePipeline
@@ -114,6 +114,7 @@ def test_a_mode_that_was_asked_for_is_kept(mode: str) -> None:
         st.integers(1, 1 << 20),
     ),
 )
+@example(llc=1 << 16, row_bytes=1, seconds=1 / 128, entry=24_634, rows=None, explicit={})
 @settings(max_examples=60)
 def test_plans_fit_the_cache_or_say_why_not(
     llc: int,

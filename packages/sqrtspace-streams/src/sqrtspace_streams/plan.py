@@ -198,7 +198,8 @@ class Planner:
         """
         s = self.settings
         budget = int(CACHE_SHARE * machine.llc_bytes)
-        tile, workers = self._tile_and_workers(costs, budget, machine.processors)
+        for_tiles = min(budget // 2, budget - costs.entry_bytes)  # one checkpoint at least
+        tile, workers = self._tile_and_workers(costs, for_tiles, machine.processors)
         in_flight = _in_flight(workers)
         hot = costs.live_bytes(tile) * in_flight
         slots = self._slots(costs, num_windows, budget - hot)
@@ -274,22 +275,22 @@ class Planner:
         why = f"classic order needs {_mib(classic)}, more than the cache; tiles cost no time"
         return "sqrt", (why,)
 
-    def _tile_and_workers(self, costs: Costs, budget: int, processors: int) -> tuple[int, int]:
+    def _tile_and_workers(self, costs: Costs, room: int, processors: int) -> tuple[int, int]:
         """The smallest tile whose overhead is small, and the threads that it feeds."""
         s = self.settings
         smallest = self._aligned(s.tile or s.block_rows)
         if "max_workers" in s.explicit:
-            return self._tile(costs, budget, smallest, s.max_workers), s.max_workers
-        room = budget // 2 // max(costs.live_bytes(smallest), 1) - 1  # one more is in flight
-        workers = max(min(s.max_workers, processors, room), 1)
-        tile = self._tile(costs, budget, smallest, workers)
+            return self._tile(costs, room, smallest, s.max_workers), s.max_workers
+        fitting = room // max(costs.live_bytes(smallest), 1) - 1  # one more is in flight
+        workers = max(min(s.max_workers, processors, fitting), 1)
+        tile = self._tile(costs, room, smallest, workers)
         if workers > 1 and tile * costs.seconds < _MIN_TILE_SECONDS:
-            return self._tile(costs, budget, smallest, 1), 1
+            return self._tile(costs, room, smallest, 1), 1
         return tile, workers
 
-    def _tile(self, costs: Costs, budget: int, tile: int, workers: int) -> int:
+    def _tile(self, costs: Costs, room: int, tile: int, workers: int) -> int:
         """The smallest tile whose overhead is small, if it is as small as caches are."""
-        most = min(budget // 2, LARGEST_HOT_BYTES) // _in_flight(workers)
+        most = min(room, LARGEST_HOT_BYTES) // _in_flight(workers)
         while not self.settings.tile and 2 * tile <= _LARGEST_TILE:
             is_long = costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds
             if is_long or costs.live_bytes(2 * tile) > most:
