@@ -121,6 +121,20 @@ def test_a_folder_comes_back(folder: Path, tmp_path: Path) -> None:
     assert again[5]["image"] == cache[5]["image"]
 
 
+def test_torchvision_reads_an_exported_folder(folder: Path, tmp_path: Path) -> None:
+    """Its ImageFolder finds the classes, labels and files that it found in the first folder."""
+    from torchvision.datasets import ImageFolder
+
+    cache = prepare_cache(SlipstreamDataset(folder, cache_dir=tmp_path / "caches"))
+    export_folder(cache, tmp_path / "out", verbose=False)
+    found, original = ImageFolder(str(tmp_path / "out")), ImageFolder(str(folder))
+    assert found.class_to_idx == original.class_to_idx
+    assert found.targets == original.targets
+    assert [Path(path).read_bytes() for path, _ in found.samples] == [
+        cache[number]["image"] for number in range(len(cache))
+    ]
+
+
 def test_pixels_become_png(folder: Path, tmp_path: Path) -> None:
     """What the cache holds as pixels is written without loss, under its old name."""
     options = StorageOptions(codec="rgb")
