@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from sqrtspace_streams._costs import Costs
 from sqrtspace_streams._graph import CompiledGraph, Graph
 from sqrtspace_streams._kernel_run import KernelHistory
 from sqrtspace_streams._rows import Range, Rows
 from sqrtspace_streams._stage import Stage
 from sqrtspace_streams.cache import CheckpointRing, LRUCache, RingKind
-from sqrtspace_streams.plan import Costs, Plan
+from sqrtspace_streams.plan import Plan
 
 _HISTORIES_PER_KERNEL = 4  # parameter sets whose checkpoints are kept
+_STAGE_RINGS = 4  # stages without state, with their parameters, whose checkpoints are kept
 
 
 class RowCache:
@@ -24,6 +26,8 @@ class RowCache:
         Keys of the stages.
     rings : dict of str to CheckpointRing
         Of kernels whose outputs may be taken from a checkpoint.
+    checkpoints : dict of bytes to CheckpointRing
+        Of stages without state, by key.
     holds : bool
         Whether only what is found at the beginning counts, and then counts to the end.
     """
@@ -34,10 +38,12 @@ class RowCache:
         stages: set[str],
         digests: dict[str, bytes],
         rings: dict[str, CheckpointRing],
+        checkpoints: dict[bytes, CheckpointRing],
         *,
         holds: bool,
     ) -> None:
-        self._lru, self._stages, self._digests, self._rings = lru, stages, digests, rings
+        self._lru, self._stages, self._digests = lru, stages, digests
+        self._rings, self._checkpoints = rings, checkpoints
         self._held: dict[str, Rows] | None = {} if holds else None
 
     @property
@@ -50,9 +56,11 @@ class RowCache:
         if stage.name not in self._stages:
             return None
         lo, hi = wanted
-        array = self._lru.get((self._digests[stage.name], lo))
-        if (array is None or len(array) < hi - lo) and stage.name in self._rings:
-            entry = self._rings[stage.name].load(lo)
+        digest = self._digests[stage.name]
+        array = self._lru.get((digest, lo))
+        if array is None or len(array) < hi - lo:
+            ring = self._rings.get(stage.name, self._checkpoints.get(digest))
+            entry = None if ring is None else ring.load(lo)
             array = entry.output if entry else None
         if array is None or len(array) < hi - lo:
             return None
@@ -70,8 +78,12 @@ class RowCache:
 
     def admit(self, stage: Stage, rows: Rows) -> None:
         """Offer rows that were computed."""
+        digest = self._digests[stage.name]
         if stage.name in self._stages:
-            self._lru.put((self._digests[stage.name], rows.lo), rows.array)
+            self._lru.put((digest, rows.lo), rows.array)
+        ring = self._checkpoints.get(digest)
+        if ring is not None:
+            ring.save_rows(rows)
 
 
 class Memory:
@@ -93,6 +105,7 @@ class Memory:
         self.costs: dict[bytes, Costs] = {}
         """What targets cost, by digest."""
         self._histories: dict[str, dict[bytes, KernelHistory]] = {}
+        self._checkpoints: dict[bytes, CheckpointRing] = {}  # of stages without state
 
     def histories(
         self,
@@ -123,6 +136,20 @@ class Memory:
         for history in self.histories(compiled, digests, None).values():
             if history.ring is not None:
                 history.ring.slots = plan.slots
+        self.checkpoint_stage(plan, digests)
+
+    def checkpoint_stage(self, plan: Plan, digests: dict[str, bytes]) -> None:
+        """Have checkpoints of the stage without state that a plan names, from now on."""
+        if plan.checkpointed_stage is None:
+            return
+        digest = digests[plan.checkpointed_stage]
+        ring = self._checkpoints.pop(digest, None)
+        if ring is None:
+            ring = CheckpointRing(plan.k, plan.stage_slots, plan.ring)
+        ring.slots = plan.stage_slots
+        self._checkpoints[digest] = ring
+        for old in list(self._checkpoints)[:-_STAGE_RINGS]:
+            del self._checkpoints[old]
 
     def caching(
         self, compiled: CompiledGraph, digests: dict[str, bytes], is_query: bool
@@ -142,7 +169,7 @@ class Memory:
             history = self._histories.get(stage.name, {}).get(digests[stage.name])
             if history and history.ring:
                 rings[stage.name] = history.ring
-        return RowCache(self.lru, stages, digests, rings, holds=is_query)
+        return RowCache(self.lru, stages, digests, rings, self._checkpoints, holds=is_query)
 
     def emptied(self, origin: int) -> Memory:
         """A memory without anything, in which kernels begin at window ``origin``.

@@ -173,6 +173,7 @@ class Question:
         histories = self._memory.histories(self.compiled, self._digests, ring)
         self._memory.lru.capacity = plan.lru_bytes
         cache = self._memory.caching(self.compiled, self._digests, is_query)
+        self._memory.checkpoint_stage(plan, self._digests)
         untried = self._memory.untried
         return self._sweep_over(
             self._source, histories, cache=None if is_classic else cache, untried=untried

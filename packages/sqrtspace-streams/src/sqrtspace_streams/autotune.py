@@ -11,12 +11,13 @@ import math
 import tracemalloc
 from collections.abc import Iterator
 
+from sqrtspace_streams._costs import Costs, StageCost
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._stage import Stage
 from sqrtspace_streams._state import state_bytes
 from sqrtspace_streams._sweep import Sweep
 from sqrtspace_streams.counts import Counts
-from sqrtspace_streams.plan import LARGEST_HOT_BYTES, Costs, StageCost
+from sqrtspace_streams.plan import LARGEST_HOT_BYTES
 from sqrtspace_streams.sources.array import ArraySource
 
 PROBE_FRACTION = 0.03

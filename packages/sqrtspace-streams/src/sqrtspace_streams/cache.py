@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqrtspace_streams._rows import Array
+from sqrtspace_streams._rows import Array, Rows
 from sqrtspace_streams._state import copy_state, state_bytes
 
 RingKind = Literal["window", "thin", "all"]
@@ -127,6 +127,7 @@ class CheckpointRing:
         self._times: list[int] = []
         self._pins: Counter[int] = Counter()
         self._condemned: set[int] = set()
+        self._lock = threading.Lock()
         self.nbytes = 0
 
     def __len__(self) -> int:
@@ -168,6 +169,14 @@ class CheckpointRing:
                 self.every *= 2
                 for other in [u for u in self._times if u % self.every]:
                     self._evict(other)
+
+    def save_rows(self, rows: Rows) -> None:
+        """Save those of a stage without state that are due; several threads may do so."""
+        with self._lock:
+            t = self.next_due(rows.lo)
+            while t < rows.hi:
+                self.save(t, rows.part(t, t + 1))
+                t = self.next_due(t + 1)
 
     def load(self, t: int) -> Entry | None:
         """The checkpoint of exactly window ``t``."""

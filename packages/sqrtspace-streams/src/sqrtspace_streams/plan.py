@@ -12,74 +12,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sqrtspace_streams._costs import MAX_RECOMPUTE, Costs
 from sqrtspace_streams.cache import RingKind
 from sqrtspace_streams.config import Settings
 
 CACHE_SHARE = 0.6  # of the last-level cache, for tiles, LRU cache and checkpoints
 RAM_SHARE = 0.5  # of the free memory: where classic order stops being comfortable
 MAX_SLOWDOWN = 0.10
-MAX_RECOMPUTE = 0.20
 _MAX_OVERHEAD = 0.05  # of a tile's time
 _LARGEST_TILE = 4096
-_STAGE_OVERHEAD = 1e-5  # seconds that the engine takes for a stage of a tile
 LARGEST_HOT_BYTES = 4 << 20  # of tiles larger than one block: about what a core's cache holds
 _MIN_TILE_SECONDS = 4e-3  # below, handing a tile to a thread costs too much
 _DEFAULT_SLOTS = 1024
-
-
-@dataclass(frozen=True)
-class StageCost:
-    """What one stage costs."""
-
-    name: str
-    inputs: tuple[str, ...]
-    seconds: float
-    """For a window."""
-    row_bytes: int
-    """Output for a window."""
-    work_bytes: int = 0
-    """Further memory while it runs, for each window."""
-    fixed_bytes: int = 0
-    """The same, however many windows there are."""
-    entry_bytes: int = 0
-    """A checkpoint of it, if it is a kernel."""
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a target costs."""
-
-    stages: tuple[StageCost, ...]
-    """In the order in which they run; the last is the target."""
-    input_bytes: int
-    """Samples read for a window; 0 where they are in memory already."""
-
-    @property
-    def overhead_seconds(self) -> float:
-        """For a tile, besides its windows."""
-        return _STAGE_OVERHEAD * len(self.stages)
-
-    @property
-    def seconds(self) -> float:
-        """For a window."""
-        return sum(stage.seconds for stage in self.stages)
-
-    def live_bytes(self, rows: int) -> int:
-        """The most that a step of ``rows`` windows holds at once, its result included."""
-        last_use = {name: i for i, stage in enumerate(self.stages) for name in stage.inputs}
-        last_use[self.stages[-1].name] = len(self.stages)
-        live, peak = {"input": self.input_bytes * rows}, 0
-        for i, stage in enumerate(self.stages):
-            work = stage.fixed_bytes + stage.work_bytes * rows
-            live[stage.name] = stage.row_bytes * rows
-            peak = max(peak, sum(live.values()) + work)
-            live = {name: size for name, size in live.items() if last_use.get(name, -1) > i}
-        return peak
-
-    @property
-    def entry_bytes(self) -> int:
-        """One checkpoint of every kernel."""
-        return sum(stage.entry_bytes for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -110,6 +54,10 @@ class Plan:
     ring: RingKind
     lru_bytes: int
     workers: int
+    checkpointed_stage: str | None = None
+    """The stage without state that is checkpointed as well; kernels are in any case."""
+    stage_slots: int = 0
+    """Checkpoints of it."""
     hot_bytes: int = 0
     """Tiles in work at once."""
     checkpoint_bytes: int = 0
@@ -204,6 +152,12 @@ class Planner:
         hot = costs.live_bytes(tile) * in_flight
         slots = self._slots(costs, num_windows, budget - hot)
         ring_bytes = slots * costs.entry_bytes
+        stage = costs.lowest_expensive_producer(s.block_rows)
+        row_bytes = stage.row_bytes if stage else 0
+        stage_slots = min(slots, max(budget - hot - ring_bytes, 0) // max(row_bytes, 1))
+        if not stage_slots:
+            stage = None
+        ring_bytes += stage_slots * row_bytes
         lru = s.lru_bytes
         if "lru_bytes" not in s.explicit:
             lru = max(min(lru, budget - hot - ring_bytes), 0)
@@ -221,6 +175,7 @@ class Planner:
         small = max(small, costs.live_bytes(probed))
         used_slots = min(slots, -(-rows // s.checkpoint_every)) if num_windows else slots
         sqrt = small + result + used_slots * costs.entry_bytes
+        sqrt += min(used_slots, stage_slots) * row_bytes
         tiles, fresh = -(-rows // tile), machine.fresh_seconds_per_byte
         work, overhead = rows * costs.seconds, costs.overhead_seconds
         classic_seconds = work + overhead + (classic or 0) * fresh
@@ -236,6 +191,8 @@ class Planner:
             tile,
             workers,
             slots=slots,
+            checkpointed_stage=stage and stage.name,
+            stage_slots=stage_slots if stage else 0,
             lru_bytes=lru,
             hot_bytes=hot,
             checkpoint_bytes=ring_bytes,

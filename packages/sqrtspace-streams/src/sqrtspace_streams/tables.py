@@ -21,6 +21,9 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("windows", f"{plan.num_windows} of {plan.window} samples, hop {plan.hop}")
     table.add_row("tile", f"{plan.tile} windows, {plan.workers} workers")
     table.add_row("checkpoints", f"every {plan.k} windows, {plan.slots} slots ({plan.ring})")
+    if plan.checkpointed_stage:
+        kept = f"{plan.checkpointed_stage}, {plan.stage_slots} slots"
+        table.add_row("checkpointed stage", kept)
     table.add_row("LRU cache", _mib(plan.lru_bytes))
     for name, size in (
         ("tiles in work", plan.hot_bytes),

@@ -349,7 +349,11 @@ def _ask_whole(case: Case, target: str, expected: Array | None, rng: Any) -> int
     signal, count = case.signal, case.num_windows
     read = lambda start, n: signal[start : start + n]  # noqa: E731
     pipe.bind(CallableSource(read, len(signal), dtype=signal.dtype))
-    return _compare(pipe.evaluate(target, (0, count)), expected, 0, count, f"whole {config}")
+    compared = _compare(pipe.evaluate(target, (0, count)), expected, 0, count, f"whole {config}")
+    for t in rng.integers(0, count, 3).tolist() if count else ():
+        t -= t % config["checkpoint_every"]  # where a checkpoint may be
+        compared += _compare(pipe.evaluate(target, (t, t + 1)), expected, t, t + 1, f"one {config}")
+    return compared
 
 
 def _ask_ranges(case: Case, target: str, expected: Array | None, rng: Any) -> int:
