@@ -94,14 +94,15 @@ class Memory:
     graph : Graph
     lru_bytes : int
         Bytes of the outputs that are kept.
+    untried : set of str
+        Stages whose purity has not been tried; not copied.
     """
 
-    def __init__(self, graph: Graph, lru_bytes: int) -> None:
+    def __init__(self, graph: Graph, lru_bytes: int, untried: set[str] | None = None) -> None:
         self._graph, self.lru_bytes = graph, lru_bytes
         self.lru = LRUCache(lru_bytes)
         self.origin = 0
-        self.untried: set[str] = set()
-        """Stages whose purity has not been tried."""
+        self.untried: set[str] = set() if untried is None else untried
         self.costs: dict[bytes, Costs] = {}
         """What targets cost, by digest."""
         self._histories: dict[str, dict[bytes, KernelHistory]] = {}
@@ -176,6 +177,6 @@ class Memory:
 
         A question that is still being answered goes on with the old one.
         """
-        memory = Memory(self._graph, self.lru_bytes)
-        memory.origin, memory.untried = origin, self.untried
+        memory = Memory(self._graph, self.lru_bytes, self.untried)
+        memory.origin = origin
         return memory

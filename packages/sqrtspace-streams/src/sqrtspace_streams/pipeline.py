@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from typing_extensions import Unpack
 
 from sqrtspace_streams._allocator import tune_allocator
 from sqrtspace_streams._collect import collect
-from sqrtspace_streams._graph import Graph
+from sqrtspace_streams._declarations import Declarations
 from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._question import Question
 from sqrtspace_streams._rows import Array
-from sqrtspace_streams._stage import Kernel, Pad, kernel_stage, pure_stage
+from sqrtspace_streams._stage import Kernel
 from sqrtspace_streams.adapters import load_backend
 from sqrtspace_streams.config import Config, Settings
 from sqrtspace_streams.counts import Counts
@@ -25,11 +24,8 @@ from sqrtspace_streams.sources import PushSource, Source, SourceLike, as_source
 
 __all__ = ["Config", "Kernel", "SqrtSpacePipeline"]
 
-F = TypeVar("F", bound=Callable[..., Any])
-K = TypeVar("K", bound="type[Kernel] | Kernel")
 
-
-class SqrtSpacePipeline:
+class SqrtSpacePipeline(Declarations):
     """A graph of stages over the windows of a stream.
 
     Window t is samples ``[t * hop, t * hop + window)``. Results do not depend on the mode, the
@@ -61,97 +57,17 @@ class SqrtSpacePipeline:
     """
 
     def __init__(self, **config: Unpack[Config]) -> None:
+        super().__init__()
         self.settings = Settings.of(config)
-        self.graph = Graph()
         self.source: Source = PushSource(self.settings.capacity, dtype=self.settings.dtype)
         self.last_counts = Counts()
         """What the last evaluation did."""
         self.last_plan: Plan | None = None
         """How the last evaluation was done, and why."""
-        self._memory = Memory(self.graph, self.settings.lru_bytes)
+        self._memory = Memory(self.graph, self.settings.lru_bytes, self._untried)
         self._backend = load_backend(self.settings)
         self._pulls: dict[str, _Pull] = {}
-        self._lock = threading.RLock()
         tune_allocator()
-
-    def stage(
-        self,
-        name: str,
-        inputs: list[str] | None = None,
-        pure: bool = True,
-        *,
-        batch_invariant: bool = False,
-        vectorized: bool = True,
-        context: tuple[int, int] = (0, 0),
-        pad: Pad = "edge",
-        check: bool = True,
-    ) -> Callable[[F], F]:
-        """Register the decorated function as a stage; it is returned unchanged.
-
-        Parameters
-        ----------
-        name : str
-        inputs : list of str, optional
-            What it reads, in the order of its positional arguments; ``["input"]``, the windows of
-            the source, by default. Stages may be registered later.
-        pure : bool
-            False for a `Kernel` class, which then is registered as by `kernel`.
-        batch_invariant : bool
-            Whether a row has the same bits in a call with any number of rows, as it has for
-            element-wise functions and FFTs but not for matrix products. Such a stage is called
-            with whole tiles, others with blocks of ``block_rows``.
-        vectorized : bool
-            False for a function of one window, without leading axis.
-        context : (int, int)
-            Windows before and after each block that are given to it as well: n rows of output are
-            computed from ``left + n + right`` rows.
-        pad : {"edge", "zero"}
-            What stands for windows before the first and after the last.
-        check : bool
-            Whether to try, on the first windows, that the stage is pure and does not mix windows.
-
-        Raises
-        ------
-        GraphError
-            For a name that is taken, a cycle, or a signature that does not fit.
-        """
-
-        def register(function: F) -> F:
-            if not pure:
-                if not (isinstance(function, type) and issubclass(function, Kernel)):
-                    raise TypeError(
-                        f"stage {name!r} with pure=False has state: write it as a Kernel class"
-                    )
-                return self.kernel(name, inputs)(function)
-            stage = pure_stage(
-                name,
-                function,
-                inputs,
-                batch_invariant=batch_invariant,
-                vectorized=vectorized,
-                context=context,
-                pad=pad,
-                check=check,
-            )
-            with self._lock:
-                self.graph.add(stage)
-                self._memory.untried.add(name)
-            return function
-
-        return register
-
-    def kernel(self, name: str, inputs: list[str] | None = None, **init: Any) -> Callable[[K], K]:
-        """Register the decorated `Kernel` class, made with ``init``, or the given instance."""
-
-        def register(kernel: K) -> K:
-            instance = kernel(**init) if isinstance(kernel, type) else kernel
-            if not isinstance(instance, Kernel):
-                raise TypeError(f"{kernel!r} is no Kernel: derive it from sqrtspace_streams.Kernel")
-            with self._lock:
-                self.graph.add(kernel_stage(name, instance, inputs))
-            return kernel
-
-        return register
 
     def bind(self, data: SourceLike) -> None:
         """Read from ``data`` from now on, and forget what was computed.
