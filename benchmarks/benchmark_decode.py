@@ -118,7 +118,7 @@ def measure(photos: PhotoSet, work: Path, options: argparse.Namespace) -> dict[s
     with ExitStack() as stack:
         for peer in peers:
             for job in ("rrc", "resize_crop"):
-                process = PeerProcess(peer, options.peers, photos, (*repeat, "--work", job))
+                process = PeerProcess(peer, options.peers, photos.folder, (*repeat, "--work", job))
                 contestants[f"{peer} {job}"] = stack.enter_context(process)
         turns = take_turns(contestants, options.rounds)
     rows = [

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from photo_sets import PhotoSet
 from rounds import Turn
 
 PEERS = {
@@ -41,19 +40,18 @@ class PeerProcess:
         Of ``PEERS``.
     python : Path
         The interpreter of its environment.
-    photos : PhotoSet
+    folder : Path
+        Of photos.
     options : sequence of str
         See ``peers/turns.py``.
     """
 
-    def __init__(
-        self, name: str, python: Path, photos: PhotoSet, options: Sequence[object]
-    ) -> None:
+    def __init__(self, name: str, python: Path, folder: Path, options: Sequence[object]) -> None:
         self.name = name
         script = Path(__file__).parent / "peers" / f"{name}_peer.py"
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
         self._process = subprocess.Popen(
-            [python, script, photos.folder, *map(str, options)],
+            [python, script, folder, *map(str, options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

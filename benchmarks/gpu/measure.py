@@ -1,7 +1,8 @@
 """Images per second of every way to decode and crop on a device; ``run.py`` starts this.
 
 Contestants run in turns, one epoch each, after one to warm up. What each part could do alone says
-which of them is the bound: the CPU's part, the copy to the device, or the kernel.
+which of them is the bound: the CPU's part, the copy to the device, or the kernel. What cannot run
+here, for want of a device or of a package, is left out with its reason.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import io
 import json
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from peer_process import PEERS, PeerProcess, installed_peers
 from PIL import Image
+from rounds import Turn
 
 from slipstream_decoders import (
     BatchContext,
@@ -38,16 +42,21 @@ from slipstream_decoders import (
     default_num_threads,
     placed_stage,
 )
-from slipstream_decoders.stages.device.nvimgcodec import is_nvimgcodec_installed, nvimgcodec_of
+from slipstream_decoders.stages.device.nvimgcodec import nvimgcodec_of
+from slipstream_decoders.stages.device.patches import Patches
 from slipstream_decoders.stages.device.planes import planes_on_device
 from slipstream_decoders.stages.device.resample import new_images, resample
+from slipstream_decoders.views import View
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.machine import machine_info
 from slipstream_loader.transfer import PinnedBuffers
 from slipstream_ssl_pipelines import simclr
 
-Epoch = Callable[[], int]
-"""Runs an epoch to its end, the GPU's work included, and returns its images."""
+Epoch = Callable[[], Turn]
+"""Runs an epoch to its end, the GPU's work included."""
+
+REASONS = (ImportError, OSError, RuntimeError)
+"""Why something is left out: not installed, or not able to run here."""
 
 
 @dataclass
@@ -132,52 +141,85 @@ def take_turns(rows: list[Row], rounds: int) -> dict[str, str]:
             busy: list[float] = []
             try:
                 with gpu_busy(busy):
-                    started, cpu_started = time.perf_counter(), time.process_time()
-                    images = row.epoch()
-                    seconds = time.perf_counter() - started
-                    cpu_seconds = time.process_time() - cpu_started
-            except (ImportError, RuntimeError) as error:
-                left_out[row.work] = f"{type(error).__name__}: {error}"
+                    turn = row.epoch()
+            except REASONS as error:
+                left_out[row.work] = str(error)
                 continue
-            print(f"{row.work}: {images / seconds:,.0f} images/s", flush=True)
+            print(f"{row.work}: {turn.images / turn.seconds:,.0f} images/s", flush=True)
             if number:
-                row.rates.append(images / seconds)
-                row.cpu_seconds.append(cpu_seconds / images)
+                row.rates.append(turn.images / turn.seconds)
+                row.cpu_seconds.append((turn.cpu_seconds or 0) / turn.images)
                 row.busy += busy
     return left_out
 
 
 class Contest:
-    """The contestants on some images."""
+    """The contestants on some images; a context manager."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, work: Path) -> None:
         self.options = options
         self.device = torch.device(options.device)
+        self.folder = folder
         self.payloads = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
         self.repeats = 1 if options.quick else max(1, 40 * options.batch_size // len(self.payloads))
         self.dataset = SlipstreamDataset(folder, cache_dir=work)
         self.batch = EncodedBatch.from_payloads(self.payloads[: options.batch_size])
         points = build_seek_points(self.batch)
         self.batch = self.batch.with_seek_points(points.data, points.offsets, points.sizes)
+        self._installed = installed_peers(Path(sys.executable))
+        self._peers = ExitStack()
+
+    def __enter__(self) -> Contest:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._peers.close()
 
     def rows(self) -> list[Row]:
         """All of them."""
-        engines = ["planes", *(["nvimgcodec"] if is_nvimgcodec_installed() else []), "cpu"]
-        rows = [Row("decode only, CPU", self._decoded_on_cpu)]
-        if is_nvimgcodec_installed():
-            rows.append(Row("decode only, nvimgcodec", self._decoded_on_gpu))
-        if self.device.type == "cuda":
-            rows.append(Row("decode only, torchvision", self._decoded_by_torchvision))
+        rows = [
+            Row("decode only, CPU", partial(self._timed, self._decoded_on_cpu)),
+            Row("decode only, nvimgcodec", partial(self._timed, self._decoded_on_gpu)),
+            Row("decode only, torchvision", partial(self._timed, self._decoded_by_torchvision)),
+            Row("decode only, DALI", self._peer("dali", "decode")),
+        ]
         crop = [DecodeRandomResizedCrop(224), Normalize()]
-        for image_format in ("jpeg", "yuv420"):
-            for engine in engines if image_format == "jpeg" else ["planes", "cpu"]:
-                loader = self._loader(crop, engine, image_format)
-                rows.append(Row(f"RRC-224, {image_format}, {engine}", self._epoch_of(loader)))
-        for engine in engines:
+        for engine in ("planes", "nvimgcodec", "cpu"):
+            rows.append(self._loader_row(f"RRC-224, jpeg, {engine}", crop, engine))
+        rows.append(Row("RRC-224, jpeg, DALI", self._peer("dali", "normalised_rrc")))
+        for engine in ("planes", "cpu"):
+            rows.append(self._loader_row(f"RRC-224, yuv420, {engine}", crop, engine, "yuv420"))
+        for engine in ("planes", "nvimgcodec", "cpu"):
             (stages,) = simclr(device=self.device).values()
-            loader = self._loader(stages, engine, "jpeg")
-            rows.append(Row(f"SimCLR, jpeg, {engine}", self._epoch_of(loader)))
+            rows.append(self._loader_row(f"SimCLR, jpeg, {engine}", stages, engine))
         return rows
+
+    def _loader_row(self, work: str, stages: Any, engine: str, image_format: str = "jpeg") -> Row:
+        loader = self._loader(stages, engine, image_format)
+        return Row(work, partial(self._timed, partial(self._epoch_of, loader)))
+
+    def _timed(self, epoch: Callable[[], int]) -> Turn:
+        started, cpu_started = time.perf_counter(), time.process_time()
+        images = epoch()
+        self._wait()
+        seconds = time.perf_counter() - started
+        return Turn(images, seconds, time.process_time() - cpu_started)
+
+    def _peer(self, name: str, work: str) -> Epoch:
+        """A peer of this Python, which has a process of its own from its first epoch on."""
+        started: list[PeerProcess] = []
+
+        def epoch() -> Turn:
+            if name not in self._installed:
+                raise ImportError(f"not carried: {PEERS[name]} cannot be imported")
+            if not started:
+                options = ("--work", work, "--device", self.device.type, "--repeat", self.repeats)
+                more = ("--batch-size", self.options.batch_size, "--threads", self.options.threads)
+                process = PeerProcess(name, Path(sys.executable), self.folder, options + more)
+                started.append(self._peers.enter_context(process))
+            return started[0]()
+
+        return epoch
 
     def _loader(self, stages: Any, engine: Any, image_format: Any) -> SlipstreamLoader:
         placed = [placed_stage(stage, self.device, engine) for stage in stages]
@@ -193,15 +235,8 @@ class Contest:
             num_threads=self.options.threads,
         )
 
-    def _epoch_of(self, loader: SlipstreamLoader) -> Epoch:
-        def epoch() -> int:
-            images = 0
-            for batch in loader:
-                images += len(batch["_indices"])
-            self._wait()
-            return images
-
-        return epoch
+    def _epoch_of(self, loader: SlipstreamLoader) -> int:
+        return sum(len(batch["_indices"]) for batch in loader)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -216,50 +251,88 @@ class Contest:
         decoder = GPUDecoder(self.device, self.options.threads)
         for _ in range(self.repeats):
             decoder.decode_batch(self.batch)
-        self._wait()
         return self.repeats * len(self.batch)
 
     def _decoded_by_torchvision(self) -> int:
-        from torchvision.io import decode_jpeg
+        from torchvision.io import ImageReadMode, decode_jpeg
 
         encoded = [
             torch.frombuffer(bytearray(payload), dtype=torch.uint8)
             for payload in self.payloads[: self.options.batch_size]
         ]
         for _ in range(self.repeats):
-            decode_jpeg(encoded, device=self.device)
-        self._wait()
+            decode_jpeg(encoded, ImageReadMode.RGB, device=self.device)
         return self.repeats * len(encoded)
 
-    def bounds(self) -> dict[str, float]:
-        """Images per second of each part of a random resized crop, alone."""
-        num, found = len(self.batch), {}
+    def bounds(self) -> tuple[dict[str, float], dict[str, str]]:
+        """Images per second of each part of a random resized crop, alone; and what is left out."""
+        parts: dict[str, Callable[[], Callable[[], Any]]] = {}
+        context = BatchContext(np.arange(len(self.batch)), 0, num_threads=self.options.threads)
+        threads = f"{self.options.threads} threads"
+        for name, batch in (("jpeg", self.batch), ("yuv420", as_yuv420(self.batch, context))):
+            parts[f"{name}: planes on the CPU, {threads}"] = partial(self._planes, batch, "cpu")
+            parts[f"{name}: copy of planes to the device"] = partial(self._copy, batch)
+            parts[f"{name}: resize of planes on the device"] = partial(self._resize, batch)
+        parts["jpeg: regions by nvimgcodec"] = lambda: self._regions
+        parts["jpeg: resize of regions on the device, normalised"] = self._resize_regions
+        parts["jpeg: resize of regions by CV-CUDA, bytes"] = self._resize_by_cvcuda
+        found: dict[str, float] = {}
+        left_out: dict[str, str] = {}
+        for name, part in parts.items():
+            try:
+                found[name] = self._rate(part(), len(self.batch))
+            except REASONS as error:
+                left_out[name] = str(error)
+        return found, left_out
+
+    def _context(self) -> BatchContext:
         on_gpu = self.device.type == "cuda"
-        ids, threads = np.arange(num), self.options.threads
-        context = BatchContext(ids, 0, num_threads=threads)
-        pinned = BatchContext(
-            ids, 0, num_threads=threads, **({"buffers": PinnedBuffers()} if on_gpu else {})
-        )
-        planar = as_yuv420(self.batch, context)
-        for name, batch in (("jpeg", self.batch), ("yuv420", planar)):
-            output = Normalize().fold(Output(), "Normalize") or Output()
-            view = DecodeRandomResizedCrop(224).view(batch, context, output.form)
-            on_host = partial(planes_on_device, batch, [view], ids, torch.device("cpu"), pinned)
-            found[f"{name}: planes on the CPU, {threads} threads"] = self._rate(on_host, num)
-            patches = planes_on_device(batch, [view], ids, self.device, pinned)
-            if on_gpu:
-                data = patches.data.cpu().pin_memory()
-                copy = partial(data.to, self.device, non_blocking=True)
-                found[f"{name}: copy of planes to the device"] = self._rate(copy, num)
-            out = new_images(num, view, self.device)
-            resized = partial(resample, patches, view, out, pinned.buffers)
-            found[f"{name}: resize of planes on the device"] = self._rate(resized, num)
-        if is_nvimgcodec_installed():
-            codec = nvimgcodec_of(self.device, threads)
-            view = DecodeRandomResizedCrop(224).view(self.batch, context)
-            regions = partial(codec.patches, self.batch, [view], ids)
-            found["jpeg: regions by nvimgcodec"] = self._rate(regions, num)
-        return found
+        buffers = {"buffers": PinnedBuffers()} if on_gpu else {}
+        ids = np.arange(len(self.batch))
+        return BatchContext(ids, 0, num_threads=self.options.threads, **buffers)
+
+    def _view(self, batch: EncodedBatch) -> View:
+        output = Normalize().fold(Output(), "Normalize") or Output()
+        return DecodeRandomResizedCrop(224).view(batch, self._context(), output.form)
+
+    def _planes(self, batch: EncodedBatch, device: Any) -> Callable[[], Patches]:
+        views, context = [self._view(batch)], self._context()
+        rows = np.arange(len(batch))
+        return partial(planes_on_device, batch, views, rows, torch.device(device), context)
+
+    def _copy(self, batch: EncodedBatch) -> Callable[[], Any]:
+        if self.device.type != "cuda":
+            raise RuntimeError("needs a CUDA device")
+        data = self._planes(batch, "cpu")().data.pin_memory()
+        return partial(data.to, self.device, non_blocking=True)
+
+    def _resize(self, batch: EncodedBatch) -> Callable[[], Any]:
+        return self._resampled(self._planes(batch, self.device)(), self._view(batch))
+
+    def _resampled(self, patches: Patches, view: View) -> Callable[[], Any]:
+        out = new_images(len(self.batch), view, self.device)
+        return partial(resample, patches, view, out, self._context().buffers)
+
+    def _regions(self) -> Patches:
+        codec = nvimgcodec_of(self.device, self.options.threads)
+        return codec.patches(self.batch, [self._view(self.batch)], np.arange(len(self.batch)))
+
+    def _resize_regions(self) -> Callable[[], Any]:
+        return self._resampled(self._regions(), self._view(self.batch))
+
+    def _resize_by_cvcuda(self) -> Callable[[], Any]:
+        """The antialiased resize alone, of whole regions: a few pixels more than the crops."""
+        if self.device.type != "cuda":
+            raise RuntimeError("needs a CUDA device")
+        import cvcuda
+
+        patches = self._regions()
+        regions = cvcuda.TensorBatch(len(patches.rows))
+        for (_x, _y, width, height), layout in zip(patches.regions, patches.layout, strict=True):
+            pixels = patches.data[layout[0] : layout[0] + 3 * width * height]
+            regions.pushback(cvcuda.as_tensor(pixels.view(height, width, 3), "HWC"))
+        options = {"antialias": True, "interpolation": cvcuda.Interp.LINEAR}
+        return partial(cvcuda.hq_resize, regions, [(224, 224)] * len(patches.rows), **options)
 
     def _rate(self, work: Callable[[], Any], num: int) -> float:
         """Images per second: the best of several."""
@@ -294,18 +367,20 @@ def main() -> None:
         folder.mkdir()
         if options.photos is None:
             generated(folder, 2 * options.batch_size)
-        contest = Contest(options, options.photos or folder, Path(directory))
-        rows = contest.rows()
-        left_out = take_turns(rows, rounds)
+        with Contest(options, options.photos or folder, Path(directory)) as contest:
+            rows = contest.rows()
+            left_out = take_turns(rows, rounds)
+            bounds, more_left_out = contest.bounds()
         figures = {
             "machine": machine_info(),
+            "device": options.device,
             "images": facts(contest.payloads),
             "batch_size": options.batch_size,
             "threads": options.threads,
             "rounds": rounds,
             "results": [row.as_json() for row in rows if row.rates],
-            "left_out": left_out,
-            "bounds": contest.bounds(),
+            "left_out": left_out | more_left_out,
+            "bounds": bounds,
         }
     options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 

@@ -16,27 +16,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 WHEELS = ("nvidia-nvimgcodec-cu12", "nvidia-nvjpeg-cu12")
-TESTS = (
-    "packages/slipstream-decoders/tests/test_device_crops.py",
-    "packages/slipstream-decoders/tests/test_device_kernel.py",
-    "packages/slipstream-decoders/tests/test_device_choice.py",
-    "packages/slipstream-loader/tests/test_transfer.py",
-    "packages/slipstream-loader/tests/test_loader_device.py",
-    "packages/slipstream-ssl-pipelines/tests/test_transform_laws.py",
-    "packages/sqrtspace-streams/tests/test_stage_calls.py",
-)
 NVIDIA = '__path__ = __import__("pkgutil").extend_path(__path__, __name__)\n'
 """``nvidia/__init__.py`` beside the unpacked wheels: other distributions have parts of it too."""
+
+TRY = ["A try on the CPU: engines ran their stand-ins, and no figure says anything of a GPU.", ""]
 
 
 def arguments() -> argparse.Namespace:
@@ -75,24 +70,38 @@ def unpack(wheels: Path, site: Path) -> list[str]:
     return [wheel.name for wheel in found]
 
 
+def gpu_tests() -> list[str]:
+    """The test files that have something to do with GPUs: those with the marker ``gpu``."""
+    files = sorted(ROOT.glob("packages/*/tests/test_*.py"))
+    return [str(path.relative_to(ROOT)) for path in files if "mark.gpu" in path.read_text("utf-8")]
+
+
 def environment(site: Path, device: str) -> dict[str, str]:
     """Where children find our sources and the wheels."""
     sources = [str(path) for path in sorted(ROOT.glob("packages/*/src"))]
-    paths = [str(site), *sources, os.environ.get("PYTHONPATH", "")]
+    paths = [str(site), *sources, str(HERE.parent), os.environ.get("PYTHONPATH", "")]
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     return found if device == "cuda" else {**found, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def run_tests(env: dict[str, str], out: Path) -> dict[str, Any]:
-    """All tests that have to do with GPUs; the end of what pytest said."""
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *TESTS]
+    """The tests' result, what failed, and what was skipped for which reason."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *gpu_tests()]
     command += ["-o", "addopts=--import-mode=importlib --strict-markers", "--durations=10"]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     (out / "tests.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     print(done.stdout[-3000:])
     lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines()
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return {"exit_status": done.returncode, "summary": lines[-1:], "failed": failed}
+    skipped: Counter[str] = Counter()
+    for number, why in re.findall(r"^SKIPPED \[(\d+)\] \S+ (.*)$", done.stdout, re.MULTILINE):
+        skipped[why] += int(number)
+    return {
+        "exit_status": done.returncode,
+        "summary": lines[-1:],
+        "failed": failed,
+        "skipped": dict(skipped),
+    }
 
 
 def run_benchmarks(options: argparse.Namespace, env: dict[str, str]) -> dict[str, Any]:
@@ -111,11 +120,14 @@ def run_benchmarks(options: argparse.Namespace, env: dict[str, str]) -> dict[str
 def table(results: dict[str, Any]) -> str:
     """The figures as people read them."""
     machine, found = results.get("machine", {}), results.get("benchmarks", {})
+    tests = results.get("tests", {})
     lines = [
         f"# {machine.get('cuda') or 'no GPU'}, {machine.get('cpus')} CPUs",
         "",
-        f"Tests: {' '.join(results.get('tests', {}).get('summary', ['not run']))}",
+        f"Tests: {' '.join(tests.get('summary', ['not run']))}",
+        *(f"- {number} skipped: {why}" for why, number in tests.get("skipped", {}).items()),
         "",
+        *(TRY if found.get("device") == "cpu" else []),
         f"Images: {found.get('images')}; batch {found.get('batch_size')}; "
         f"{found.get('threads')} threads; {found.get('rounds')} rounds.",
         "",

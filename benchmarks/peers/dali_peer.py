@@ -1,4 +1,4 @@
-"""NVIDIA DALI on the CPU: decode of the random crop alone, then resize."""
+"""NVIDIA DALI: decode of the random crop alone, then resize; on the CPU or a GPU."""
 
 from __future__ import annotations
 
@@ -7,25 +7,36 @@ from turns import arguments, photo_paths, serve
 
 options = arguments()
 paths = [str(path) for path in photo_paths(options)]
+on_gpu = options.device == "cuda"
+decoder = "mixed" if on_gpu else "cpu"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@pipeline_def(batch_size=options.batch_size, num_threads=options.threads, device_id=None)
+@pipeline_def(
+    batch_size=options.batch_size,
+    num_threads=options.threads,
+    device_id=0 if on_gpu else None,
+)
 def photos():
-    """Photos, cropped and resized to 224."""
+    """Photos: whole, or cropped and resized to 224."""
     jpeg, label = fn.readers.file(files=paths, random_shuffle=True, initial_fill=1000)
-    if options.work == "rrc":
+    if options.work in ("rrc", "normalised_rrc"):
         image = fn.decoders.image_random_crop(
             jpeg,
-            device="cpu",
+            device=decoder,
             output_type=types.RGB,
             random_area=[0.08, 1.0],
             random_aspect_ratio=[3 / 4, 4 / 3],
         )
         image = fn.resize(image, size=(224, 224), interp_type=types.INTERP_LINEAR)
     else:
-        image = fn.decoders.image(jpeg, device="cpu", output_type=types.RGB)
+        image = fn.decoders.image(jpeg, device=decoder, output_type=types.RGB)
+    if options.work == "resize_crop":
         image = fn.resize(image, resize_shorter=256, interp_type=types.INTERP_LINEAR)
         image = fn.crop(image, crop=(224, 224))
+    if options.work == "normalised_rrc":
+        mean, std = [255 * value for value in MEAN], [255 * value for value in STD]
+        image = fn.crop_mirror_normalize(image, dtype=types.FLOAT, mean=mean, std=std)
     return image, label
 
 
@@ -35,7 +46,7 @@ num_batches = max(1, len(paths) // options.batch_size)
 
 
 def epoch() -> int:
-    """Whole batches only."""
+    """Whole batches only; each is finished when it is returned."""
     for _ in range(num_batches):
         pipeline.run()
     return num_batches * int(options.batch_size)

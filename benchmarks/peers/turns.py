@@ -16,18 +16,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-WORK = ("rrc", "resize_crop")
-"""RandomResizedCrop(224), and Resize(256) with CenterCrop(224) or what comes nearest."""
+WORK = ("rrc", "resize_crop", "decode", "normalised_rrc")
+"""RandomResizedCrop(224); Resize(256) with CenterCrop(224) or what comes nearest; whole images;
+RandomResizedCrop(224) as normalised float32. The last two are for ``gpu/measure.py``."""
 
 
 def arguments() -> argparse.Namespace:
-    """The arguments of every peer: photos, repeat, threads, batch_size, work."""
+    """The arguments of every peer: photos, repeat, threads, batch_size, work, device."""
     parser = argparse.ArgumentParser()
     parser.add_argument("photos", type=Path)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--work", choices=WORK, default="rrc")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser.parse_args()
 
 

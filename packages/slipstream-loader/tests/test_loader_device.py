@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 
 from slipstream_decoders import DecodeMultiRandomResizedCrop, DecodeRandomResizedCrop, Normalize
+from slipstream_decoders.stages.device import nvimgcodec
 from slipstream_decoders.stages.device.nvimgcodec import is_nvimgcodec_installed
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.benchmark import device_pipelines, image_loaders, measure
@@ -119,3 +122,43 @@ def test_bench_refuses_devices_that_are_not_there() -> None:
     for name in ("meta", "nonsense", *([] if torch.cuda.is_available() else ["cuda"])):
         with pytest.raises(typer.BadParameter):
             usable_device(name)
+
+
+def test_epochs_make_no_decoders(
+    dataset: SlipstreamDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All epochs of all loaders, whose batches are made by threads that come and go, share one."""
+    pytest.importorskip("nvidia.nvimgcodec")
+    made = []
+    construct = nvimgcodec.NvImageCodec.__init__
+
+    def counted(codec: nvimgcodec.NvImageCodec, *arguments: Any) -> None:
+        made.append(arguments)
+        construct(codec, *arguments)
+
+    monkeypatch.setattr(nvimgcodec, "_decoders", {})
+    monkeypatch.setattr(nvimgcodec.NvImageCodec, "__init__", counted)
+    stage = DecodeRandomResizedCrop(24, device="cpu", engine="nvimgcodec")
+    for _ in range(2):
+        loader = SlipstreamLoader(
+            dataset, batch_size=2, pipelines={"image": stage}, seed=3, num_threads=1
+        )
+        assert [len(list(loader)) for _ in range(3)] == [6, 6, 6]
+    assert len(made) == 1
+
+
+def test_loaders_on_the_cpu_import_nothing_of_cuda(dataset: SlipstreamDataset) -> None:
+    """An epoch with crops and batch transforms on a machine that has everything installed."""
+    path = SlipstreamLoader(dataset, batch_size=4).cache.cache_dir
+    code = (
+        "import sys, torch\n"
+        "from slipstream_loader import SlipstreamLoader\n"
+        "from slipstream_ssl_pipelines import simclr\n"
+        f"loader = SlipstreamLoader({str(path)!r}, batch_size=4, pipelines=simclr(size=16))\n"
+        "assert len(list(loader)) == 3\n"
+        "parts = ('nvimgcodec', 'dali', 'cvcuda', 'cupy', 'triton')\n"
+        "found = [m for m in sys.modules if m.removeprefix('nvidia.').split('.')[0] in parts]\n"
+        "assert not found, found\n"
+        "assert not torch.cuda.is_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)

@@ -1,7 +1,8 @@
 """Parts of JPEGs, decoded on the device by nvImageCodec.
 
-A decoder belongs to a device and a thread that makes batches. Without a device, nvImageCodec's
-CPU-only mode runs the same calls with libjpeg-turbo, whose pixels are Pillow's.
+A device has one decoder, which all threads that make batches use in turns: what it does on the CPU
+is done by threads of its own, and two batches may be under way on the device. Without a device,
+nvImageCodec's CPU-only mode runs the same calls with libjpeg-turbo, whose pixels are Pillow's.
 
 Chroma is upsampled smoothly ("fancy"), as libjpeg does by default; a guard of two pixels around
 each region keeps its edges out of the picture, where older versions of nvJPEG are off.
@@ -9,7 +10,9 @@ each region keeps its edges out of the picture, where older versions of nvJPEG a
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -27,6 +30,8 @@ from slipstream_decoders.views import View
 INSTALL = "pip install visionlab-slipstream-decoders[gpu]"
 
 _GUARD = 2
+_BATCHES_UNDER_WAY = 2
+"""Batches on a device whose images have memory of their own: one decodes, one is copied."""
 _OPTIONS = ":fancy_upsampling=1 :fast_idct=0 :enable_roi_fancy_upsampling=1"
 
 
@@ -55,7 +60,7 @@ def load_nvimgcodec() -> Any:
 
 
 class NvImageCodec:
-    """nvImageCodec on one device; used by one thread at a time.
+    """nvImageCodec on one device; threads that use it at once wait for each other.
 
     Parameters
     ----------
@@ -85,8 +90,8 @@ class NvImageCodec:
         self._params = library.DecodeParams(
             apply_exif_orientation=False, color_spec=library.ColorSpec.SRGB
         )
-        self._kept: list[Any] = []
-        self._copied: torch.cuda.Event | None = None
+        self._turn = threading.Lock()
+        self._kept: deque[tuple[list[Any], torch.cuda.Event | None]] = deque()
 
     def patches(self, batch: EncodedBatch, views: list[View], rows: NDArray[np.int64]) -> Patches:
         """Decode what crops touch.
@@ -106,13 +111,14 @@ class NvImageCodec:
         rows = rows[batch.codecs[rows] == CODEC_JPEG]
         regions = touched_regions(views, _GUARD)[rows]
         streams, taken = self._parsed(batch, rows, regions)
-        images = self._decode(streams)
-        sound = [place for place, image in enumerate(images) if image is not None]
+        with self._turn:
+            images = self._decode(streams)
+            sound = [place for place, image in enumerate(images) if image is not None]
+            shapes = [images[place].shape for place in sound]
+            pixels = [self._pixels(images[place]) for place in sound]
+            data = torch.cat(pixels) if pixels else torch.empty(0, dtype=torch.uint8)
+            self._keep([images[place] for place in sound])
         taken = taken[sound]
-        shapes = [images[place].shape for place in sound]
-        pixels = [self._pixels(images[place]) for place in sound]
-        data = torch.cat(pixels) if pixels else torch.empty(0, dtype=torch.uint8)
-        self._keep([images[place] for place in sound])
         sizes = np.array([pixel.numel() for pixel in pixels], np.int64)
         layout = np.zeros((len(sound), 7), np.int64)
         layout[:, 0] = np.cumsum(sizes) - sizes
@@ -128,11 +134,12 @@ class NvImageCodec:
                 sound.append(place)
                 streams.append(stream)
         decoded: list[torch.Tensor | None] = [None] * len(payloads)
-        images = self._decode(streams)
-        for place, image in zip(sound, images, strict=True):
-            if image is not None:
-                decoded[place] = self._pixels(image).view(image.shape).clone()
-        self._keep([image for image in images if image is not None])
+        with self._turn:
+            images = self._decode(streams)
+            for place, image in zip(sound, images, strict=True):
+                if image is not None:
+                    decoded[place] = self._pixels(image).view(image.shape).clone()
+            self._keep([image for image in images if image is not None])
         return decoded
 
     def _parsed(
@@ -164,9 +171,11 @@ class NvImageCodec:
         """Decode into memory of earlier batches, as far as there is some."""
         if not streams:
             return []
-        if self._copied is not None:
-            self._copied.synchronize()  # of the batch before: it has long passed
-        kept, self._kept = self._kept, []
+        kept: list[Any] = []
+        if len(self._kept) == _BATCHES_UNDER_WAY:
+            kept, copied = self._kept.popleft()
+            if copied is not None:
+                copied.synchronize()  # on the CPU: the memory may be another stream's
         stream = 0
         if self.device.type == "cuda":
             stream = torch.cuda.current_stream(self.device).cuda_stream
@@ -187,17 +196,28 @@ class NvImageCodec:
 
     def _keep(self, images: list[Any]) -> None:
         """Use the memory of images again, once the copy that was just asked for is done."""
-        self._kept = images
+        if not images:
+            return
+        copied: torch.cuda.Event | None = None
         if self.device.type == "cuda":
-            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._copied.record(torch.cuda.current_stream(self.device))
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record(torch.cuda.current_stream(self.device))
+        self._kept.append((images, copied))
 
 
-_local = threading.local()
+_decoders: dict[tuple[int, str, int | None, int], NvImageCodec] = {}
+_making = threading.Lock()
 
 
 def nvimgcodec_of(device: torch.device, num_threads: int | None = None) -> NvImageCodec:
-    """This thread's decoder of a device.
+    """The process's decoder of a device, made when it is first asked for.
+
+    Parameters
+    ----------
+    device : device
+        A CUDA device, by default the current one, or the CPU.
+    num_threads : int, optional
+        As for ``NvImageCodec``; each number is a decoder of its own.
 
     Raises
     ------
@@ -206,8 +226,9 @@ def nvimgcodec_of(device: torch.device, num_threads: int | None = None) -> NvIma
     """
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
-    decoders: dict[Any, NvImageCodec] = _local.__dict__.setdefault("decoders", {})
-    key = (device.type, device.index, num_threads)
-    if key not in decoders:
-        decoders[key] = NvImageCodec(device, num_threads)
-    return decoders[key]
+    num_threads = num_threads or default_num_threads()
+    key = (os.getpid(), device.type, device.index, num_threads)  # a fork makes its own
+    with _making:
+        if key not in _decoders:
+            _decoders[key] = NvImageCodec(device, num_threads)
+        return _decoders[key]
