@@ -107,7 +107,7 @@ def pipeline(calls: Counter[str], **config: Any) -> SqrtSpacePipeline:
     return pipe
 
 
-@pytest.mark.parametrize("config", [{"max_workers": 1}, {"max_workers": 3, "tile": 16}])
+@pytest.mark.parametrize("config", [{"max_workers": 1}, {"max_workers": 3, "tile": 48}])
 def test_nothing_expensive_is_computed_again_at_a_checkpoint(config: dict[str, Any]) -> None:
     """There only the stages behind run; elsewhere all do; bytes are the same."""
     calls: Counter[str] = Counter()

@@ -154,7 +154,7 @@ def test_replayed_windows_count_as_recompute() -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_failed_evaluation_leaves_no_trace(workers: int) -> None:
     """A kernel that raises after changing its state is replayed from where it was sound."""
-    pipe = pipeline(max_workers=workers, checkpoint_every=7)
+    pipe = pipeline(mode="sqrt", max_workers=workers, checkpoint_every=7)
     pipe.kernel("k")(Exploding(8, when=300))
     with pytest.raises(errors.StageError, match="once") as caught:
         pipe.evaluate("k")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sqrtspace_streams import baselines
+from sqrtspace_streams import _cache_misses, baselines
 from sqrtspace_streams.config import Settings
 from sqrtspace_streams.demos import audio
 from sqrtspace_streams.metrics import ChildError, Meter, Usage, run_child
@@ -53,6 +54,21 @@ def test_a_meter_agrees_with_the_kernel(tmp_path: Path) -> None:
     assert usage.write_bytes == written
     assert (usage.llc_misses is None) == bool(usage.llc_reason)
     assert min(usage.cpu_seconds, usage.seconds) > 0
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"), [(None, "not counted on"), (1_000_000, "no counter for us")]
+)
+def test_cache_misses_that_are_not_counted_have_a_reason(
+    monkeypatch: pytest.MonkeyPatch, call: int | None, reason: str
+) -> None:
+    """On a processor that is not known, or where the system refuses: None, and no error."""
+    known = {} if call is None else {platform.machine(): call}
+    monkeypatch.setattr(_cache_misses, "_PERF_EVENT_OPEN", known)
+    counter = _cache_misses.CacheMissCounter()
+    counter.start()
+    assert counter.stop() is None
+    assert reason in counter.reason or sys.platform != "linux"
 
 
 def test_the_peak_of_a_child_is_its_own() -> None:
@@ -133,6 +149,21 @@ def test_the_baseline_of_the_audio_demonstration_is_the_pipeline() -> None:
     assert is_equivalent(rows, plain)
     assert rows.std(axis=0).min() > 1e-3
     assert baselines.audio(x[:1000], **audio.BAND, window=1024).shape == (0, 4)
+
+
+def test_the_audio_demonstration_can_be_pushed() -> None:
+    """Four stages, pushed in odd pieces and pulled as they come, give what evaluating gives."""
+    x = audio.recording(0, 60_000)
+    whole, live = (audio.pipeline(window=1024, hop=300) for _ in range(2))
+    whole.bind(x)
+    pulled = []
+    for start in range(0, len(x), 7_001):
+        for _ in live.push_all(x[start : start + 7_001]):
+            pulled.append(live.pull_until(live.num_windows(), params=audio.params(1024)))
+    pulled.append(live.pull_until(10**6, params=audio.params(1024)))
+    rows = whole.evaluate(audio.TARGET, params=audio.params(1024))
+    assert len(pulled) > 3
+    assert np.concatenate(pulled).tobytes() == rows.tobytes()
 
 
 def test_the_recording_does_not_depend_on_pieces(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_out_is_filled() -> None:
 
 def test_a_consumer_may_stop() -> None:
     """Blocks that nobody waits for are dropped, threads included; the next question works."""
-    pipe = pipeline(max_workers=3, tile=16)
+    pipe = pipeline(mode="sqrt", max_workers=3, tile=16)
     pipe.stage("mean")(mean)
     blocks = pipe.blocks("mean")
     first, rows = next(blocks)

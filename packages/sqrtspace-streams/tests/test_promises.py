@@ -8,9 +8,10 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sqrtspace_streams.demos import ml
+from sqrtspace_streams.demos import audio, ml
 
 _OPENED_TO_WRITE = """
 import os, sys
@@ -69,6 +70,36 @@ def test_an_evaluation_writes_no_file(tmp_path: Path) -> None:
 def test_tiles_reuse_memory() -> None:
     """Two hundred tiles after the first ones take less than one new page for every four."""
     assert int(output_of(_FAULTS_OF_TILES)) < 50
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_tile_leaves_nothing_behind(workers: int) -> None:
+    """Of the common stages: less than 64 KiB in 60 tiles, and no more tiles at once than threads.
+
+    One more may wait for a thread.
+    """
+    pipe = audio.pipeline(window=1024, hop=256, mode="sqrt", tile=32, max_workers=workers)
+    pipe.bind(np.random.default_rng(0).standard_normal(256 * 4000).astype("float32"))
+    params = audio.params(1024)
+
+    def traced(tiles: int) -> tuple[int, int]:
+        tracemalloc.reset_peak()
+        for _ in range(tiles):
+            next(blocks)
+        return tracemalloc.get_traced_memory()
+
+    tracemalloc.start()
+    try:
+        pipe.evaluate("classify", (0, 32), params)
+        alone = tracemalloc.get_traced_memory()[1]
+        blocks = pipe.blocks("classify", params=params)
+        before, _ = traced(20)
+        after, peak = traced(60)
+    finally:
+        tracemalloc.stop()
+    if workers == 1:
+        assert after - before < 64 << 10
+    assert peak < (1 if workers == 1 else workers + 1) * alone + (256 << 10)
 
 
 def test_memory_stays_flat_over_epochs(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Settings:
     lru_bytes: int = 64 << 20
     """Bytes of stage outputs that are kept for other targets and for repeated questions."""
     max_workers: int = 8
-    """Threads, at most."""
+    """Threads, at most; a plan takes as many as there are processors, and cache for their tiles."""
     input_buffer_blocks: int = 64
     """Windows that the buffer of pushed samples holds."""
     device: Device = "cpu"

@@ -163,7 +163,7 @@ class Planner:
             lru = max(min(lru, budget - hot - ring_bytes), 0)
         constraints = {}
         if hot + ring_bytes + lru > budget:
-            by_user = s.explicit & {"tile", "max_workers", "slots", "lru_bytes", "ring"}
+            by_user = s.explicit & {"tile", "slots", "lru_bytes", "ring"}
             constraints["llc"] = "violated:user" if by_user else "violated:window"
         share = replay / num_windows if num_windows else 0.0
         if share > MAX_RECOMPUTE:
@@ -236,8 +236,6 @@ class Planner:
         """The smallest tile whose overhead is small, and the threads that it feeds."""
         s = self.settings
         smallest = self._aligned(s.tile or s.block_rows)
-        if "max_workers" in s.explicit:
-            return self._tile(costs, room, smallest, s.max_workers), s.max_workers
         fitting = room // max(costs.live_bytes(smallest), 1) - 1  # one more is in flight
         workers = max(min(s.max_workers, processors, fitting), 1)
         tile = self._tile(costs, room, smallest, workers)
