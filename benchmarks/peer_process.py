@@ -71,6 +71,9 @@ class PeerProcess:
             self._errors.seek(0)
             text = self._errors.read()[-2000:]
             raise RuntimeError(f"peer {self.name} failed:\n{text}") from error
+        if not answer["images"]:
+            self._errors.seek(0)
+            raise RuntimeError(f"peer {self.name} served no image:\n{self._errors.read()[-2000:]}")
         return Turn(int(answer["images"]), float(answer["seconds"]), answer["cpu_seconds"])
 
     def __enter__(self) -> PeerProcess:
