@@ -44,10 +44,11 @@ class StageCall:
         seed: int,
         backend: NumpyBackend,
     ) -> None:
-        self.stage, self.arguments, self._backend = stage, arguments, backend
+        self.stage, self.arguments = stage, arguments
+        self._backend = NumpyBackend() if stage.takes_arrays else backend
         self._block_rows, self._seed = block_rows, seed
         self._wants_rng = stage.wants_rng
-        self._converts = type(backend) is not NumpyBackend
+        self._converts = type(self._backend) is not NumpyBackend
         self._takes_tiles = stage.vectorized and stage.batch_invariant
         self._takes_them_alone = self._takes_tiles and stage.context == (0, 0)
 

@@ -89,13 +89,35 @@ class Declarations:
 
     def kernel(self, name: str, inputs: list[str] | None = None, **init: Any) -> Callable[[K], K]:
         """Register the decorated `Kernel` class, made with ``init``, or the given instance."""
+        return self._registers_kernel(name, inputs, init, is_reverse=False)
 
+    def reverse_kernel(
+        self, name: str, inputs: list[str] | None = None, **init: Any
+    ) -> Callable[[K], K]:
+        """Register a `Kernel` that steps from the last window to the first.
+
+        It is written like any other kernel: ``init_state`` gives the state behind the last window,
+        and blocks have the later window first. It may read the input, forward stages and kernels,
+        whose past is computed again from states as far as memory does not hold it, and other
+        reverse kernels. Pure stages may read it; forward kernels may not. `evaluate` and
+        `blocks_reversed` answer for it.
+
+        Raises
+        ------
+        GraphError
+            For a name that is taken, a cycle, or a signature that does not fit.
+        """
+        return self._registers_kernel(name, inputs, init, is_reverse=True)
+
+    def _registers_kernel(
+        self, name: str, inputs: list[str] | None, init: dict[str, Any], *, is_reverse: bool
+    ) -> Callable[[K], K]:
         def register(kernel: K) -> K:
             instance = kernel(**init) if isinstance(kernel, type) else kernel
             if not isinstance(instance, Kernel):
                 raise TypeError(f"{kernel!r} is no Kernel: derive it from sqrtspace_streams.Kernel")
             with self._lock:
-                self.graph.add(kernel_stage(name, instance, inputs))
+                self.graph.add(kernel_stage(name, instance, inputs, is_reverse=is_reverse))
             return kernel
 
         return register

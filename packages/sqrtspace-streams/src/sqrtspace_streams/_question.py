@@ -19,7 +19,7 @@ from sqrtspace_streams.adapters import NumpyBackend
 from sqrtspace_streams.autotune import Probe, probe_size
 from sqrtspace_streams.config import Settings
 from sqrtspace_streams.counts import Counts
-from sqrtspace_streams.errors import StreamsError
+from sqrtspace_streams.errors import GraphError, StreamsError
 from sqrtspace_streams.plan import CACHE_SHARE, Plan, Planner
 from sqrtspace_streams.sources import ArraySource, Source
 
@@ -49,6 +49,12 @@ class Question:
     ) -> None:
         self.compiled: CompiledGraph = graph.compile(target)
         self.target = target
+        for stage in self.compiled.order:
+            if stage.is_reverse:
+                raise GraphError(
+                    f"{stage.name!r} runs from the last window to the first: ask evaluate or "
+                    f"blocks_reversed for {target!r}"
+                )
         self._arguments = resolve(graph, self.compiled, params)
         self._digests = signatures(self.compiled, self._arguments)
         self._source, self._settings, self._memory = source, settings, memory

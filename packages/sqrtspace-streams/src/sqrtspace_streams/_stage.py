@@ -87,6 +87,10 @@ class Stage:
     """What stands for windows before the first and after the last."""
     check: bool = True
     """Whether its purity is tried on the first windows."""
+    is_reverse: bool = False
+    """Whether it is a kernel that steps from the last window to the first."""
+    takes_arrays: bool = False
+    """Whether it is given NumPy arrays by every backend."""
 
     @property
     def wants_rng(self) -> bool:
@@ -115,12 +119,14 @@ def pure_stage(
     return stage
 
 
-def kernel_stage(name: str, kernel: Kernel, inputs: list[str] | None) -> Stage:
+def kernel_stage(
+    name: str, kernel: Kernel, inputs: list[str] | None, *, is_reverse: bool = False
+) -> Stage:
     """A node from a kernel."""
     _check_name(name)
     sources = _checked_inputs(name, inputs)
     keywords = keywords_of(name, kernel.step, 2) | keywords_of(name, kernel.init_state, 2)
-    return Stage(name, kernel.step, sources, keywords, kernel=kernel)
+    return Stage(name, kernel.step, sources, keywords, kernel=kernel, is_reverse=is_reverse)
 
 
 def keywords_of(name: str, function: Callable[..., Any], num_arrays: int) -> Keywords:

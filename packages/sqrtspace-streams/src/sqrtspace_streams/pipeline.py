@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from typing_extensions import Unpack
 
 from sqrtspace_streams._allocator import tune_allocator
 from sqrtspace_streams._collect import collect
-from sqrtspace_streams._declarations import Declarations
 from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._question import Question
 from sqrtspace_streams._rows import Array
@@ -20,12 +20,13 @@ from sqrtspace_streams.config import Config, Settings
 from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.errors import GraphError, ParameterError, TruncatedRangeWarning
 from sqrtspace_streams.plan import Plan
+from sqrtspace_streams.reverse import ReverseMethods
 from sqrtspace_streams.sources import PushSource, Source, SourceLike, as_source
 
 __all__ = ["Config", "Kernel", "SqrtSpacePipeline"]
 
 
-class SqrtSpacePipeline(Declarations):
+class SqrtSpacePipeline(ReverseMethods):
     """A graph of stages over the windows of a stream.
 
     Window t is samples ``[t * hop, t * hop + window)``. Results do not depend on the mode, the
@@ -129,6 +130,9 @@ class SqrtSpacePipeline(Declarations):
         WindowExpiredError
             If the stream does not go back far enough.
         """
+        if self._needs_reversal(target):
+            reversed_rows = self._evaluate_reversed(target, t_range, params, out)
+            return np.empty(0, self.settings.dtype) if reversed_rows is None else reversed_rows
         with self._lock:
             question = self._question(target, params)
             t0, t1 = self._range(t_range)
