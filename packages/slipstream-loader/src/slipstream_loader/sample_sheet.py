@@ -42,14 +42,14 @@ def write_sheet(
     made = run_stages(stages or [DecodeOnly()], encoded(cache.payloads(field, ids)), context)
     views = made if isinstance(made, Mapping) else {"": made}
     shown = {name: displayable(list(images)) for name, images in views.items()}
-    labels = _captions(cache, sample_ids)
+    labels = captions(cache, sample_ids)
     pictures = [images[row] for row in range(len(ids)) for images in shown.values()]
-    captions = [f"{name} {label}".strip() for label in labels for name in shown]
+    texts = [f"{name} {label}".strip() for label in labels for name in shown]
     columns = max(1, _COLUMNS // len(shown)) * len(shown)
-    contact_sheet(pictures, captions, columns=columns).save(out)
+    contact_sheet(pictures, texts, columns=columns).save(out)
 
 
-def _captions(cache: SampleCache, sample_ids: Sequence[int]) -> list[str]:
+def captions(cache: SampleCache, sample_ids: Sequence[int]) -> list[str]:
     """Sample id, and the file's name or the label where there is one."""
     for name in ("path", "label"):
         if name in cache.fields:

@@ -20,6 +20,7 @@ from slipstream_loader.cli.demo import demo
 from slipstream_loader.cli.export import export
 from slipstream_loader.cli.index import index
 from slipstream_loader.cli.info import info
+from slipstream_loader.cli.report import report
 from slipstream_loader.cli.show import show
 from slipstream_loader.cli.stats import stats
 from slipstream_loader.cli.sync import sync
@@ -33,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, build, info, verify, index, export, show, stats, bench):
+for command in (demo, build, info, verify, index, export, show, report, stats, bench):
     app.command()(command)
 app.add_typer(sync, name="sync")
 

@@ -18,7 +18,7 @@ from slipstream_loader.cli.arguments import (
     image_pipeline,
     usable_device,
 )
-from slipstream_loader.cli.report import measurements_table
+from slipstream_loader.cli.tables import measurements_table
 from slipstream_loader.machine import machine_info, memcpy_bytes_per_second
 from slipstream_loader.yuv420 import ImageFormat
 

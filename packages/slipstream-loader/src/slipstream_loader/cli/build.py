@@ -14,7 +14,7 @@ from rich.console import Console
 from slipstream_cache import BuildWorkerError, SampleCache, StorageOptions
 from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
-from slipstream_loader.cli.report import count, size
+from slipstream_loader.cli.tables import count, size
 from slipstream_loader.damage import find_damage, judge_images
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.seek_points import write_seek_points

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from slipstream_loader.cli.arguments import image_pipeline
 from slipstream_loader.cli.facts import engines, image_facts
-from slipstream_loader.cli.report import count, measurements_table
+from slipstream_loader.cli.tables import count, measurements_table
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.sample_images import write_sample_folder
 

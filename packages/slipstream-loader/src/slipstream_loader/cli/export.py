@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from slipstream_cache import SampleCache
-from slipstream_loader.cli.report import count
+from slipstream_loader.cli.tables import count
 
 
 def export(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from slipstream_cache import Codec, Condition, SampleCache
 from slipstream_decoders import DecodeStatus, find_turbojpeg, native_header_statuses
 from slipstream_loader.baseline import find_baseline
-from slipstream_loader.cli.report import size
+from slipstream_loader.cli.tables import size
 from slipstream_loader.damage import find_damage
 from slipstream_loader.seek_points import EncodedImages, find_seek_points
 from slipstream_loader.yuv420 import find_yuv420

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from slipstream_cache import SampleCache, write_index
 from slipstream_loader.baseline import write_baseline
-from slipstream_loader.cli.report import count, size
+from slipstream_loader.cli.tables import count, size
 from slipstream_loader.seek_points import write_seek_points
 
 

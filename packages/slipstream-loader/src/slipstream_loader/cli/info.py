@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
@@ -13,7 +12,7 @@ from slipstream_cache import SampleCache, default_cache_root
 from slipstream_decoders import default_num_threads
 from slipstream_loader.cli.arguments import CacheDirOption, JsonOption
 from slipstream_loader.cli.facts import engines, gpu_engines, image_facts
-from slipstream_loader.cli.report import size
+from slipstream_loader.cli.tables import kind_of, size
 from slipstream_loader.machine import machine_info
 from slipstream_loader.stored_source import StoredSource
 
@@ -54,7 +53,7 @@ def _about(source: str, cache_dir: Any) -> dict[str, Any]:
     dataset = StoredSource.open(source, cache_dir)
     facts: dict[str, Any] = {
         "samples": len(dataset),
-        "fields": {name: _kind(spec) for name, spec in dataset.field_types.items()},
+        "fields": {name: kind_of(spec) for name, spec in dataset.field_types.items()},
         "cache": str(dataset.cache_path),
     }
     manifest = dataset.cache_path / "manifest.json"
@@ -66,9 +65,3 @@ def _about(source: str, cache_dir: Any) -> dict[str, Any]:
     for name in cache.image_fields:
         facts[f"images in {name!r}"] = image_facts(cache, name)
     return facts
-
-
-def _kind(spec: Any) -> str:
-    if spec.kind == "dense":
-        return f"{np.dtype(spec.dtype).name} {list(spec.shape)}" if spec.shape else spec.dtype
-    return str(spec.content or spec.kind)

@@ -1,59 +1,38 @@
-"""Numbers and tables as people read them."""
+"""``slipstream report``: one page on a data set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Annotated, Literal
 
-from rich import box
-from rich.table import Table
+import typer
+from rich.console import Console
 
-if TYPE_CHECKING:
-    from slipstream_loader.benchmark import Measurement
-
-
-def count(number: int, noun: str) -> str:
-    """``1 sample``, ``1,000 samples``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+import slipstream_cache
+from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
+from slipstream_loader.cli.verify import checking_bar
+from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.stored_source import StoredSource
 
 
-def size(num_bytes: float) -> str:
-    """Bytes in decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.1f} TB"
+def report(
+    source: SourceArgument,
+    html: Annotated[Path, typer.Option(help="The page to write.")],
+    full: Annotated[
+        bool, typer.Option("--full", help="Read everything, as slipstream verify --full does.")
+    ] = False,
+    cache_dir: CacheDirOption = None,
+) -> None:
+    """Write a page on a data set: samples, classes, sizes, codecs, engines, integrity.
 
-
-def measurements_table(measurements: Sequence[Measurement]) -> Table:
-    """Rates of several pipelines, and where the time of each goes."""
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("pipeline")
-    for heading in ("images/s best", "median", "CPU ms/image"):
-        table.add_column(heading, justify="right")
-    table.add_column("where the time goes", overflow="fold")
-    for measurement in measurements:
-        figures = measurement.as_json()
-        rates = figures["images_per_second"]
-        table.add_row(
-            measurement.pipeline,
-            f"{rates['best']:,.0f}",
-            f"{rates['median']:,.0f}",
-            f"{1000 * figures['cpu_seconds_per_image']:.2f}",
-            time_shares(measurement),
-        )
-    return table
-
-
-def time_shares(measurement: Measurement) -> str:
-    """The stages that take at least 1 % of the making of batches, largest first.
-
-    The field's name is left out: one image field is measured.
+    The page is one file without scripts, and needs nothing beside it.
     """
-    booked = measurement.stats.stage_seconds
-    seconds = {name.split(": ", 1)[-1]: part for name, part in booked.items()}
-    total = sum(seconds.values()) or 1.0
-    ordered = sorted(seconds.items(), key=lambda item: -item[1])
-    shares = [f"{name} {100 * part / total:.0f} %" for name, part in ordered if part >= total / 100]
-    return ", ".join(shares)
+    from slipstream_loader.cli.data_report.page import page_of  # late: it imports torch
+
+    level: Literal["quick", "full"] = "full" if full else "quick"
+    cache, console = prepare_cache(StoredSource.open(source, cache_dir)), Console()
+    with checking_bar(console, "checking") as advance:
+        integrity = slipstream_cache.verify(cache, level=level, progress=advance)
+    text = page_of(cache, integrity, level)
+    html.write_bytes(text.encode("utf-8", "backslashreplace"))  # names need not be Unicode
+    console.print(str(html), soft_wrap=True, highlight=False, markup=False)

@@ -12,7 +12,7 @@ from rich.console import Console
 from slipstream_cache import SampleCache, default_cache_root
 from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.arguments import CacheDirOption, JsonOption
-from slipstream_loader.cli.report import count, size
+from slipstream_loader.cli.tables import count, size
 from slipstream_loader.errors import RemoteNotFoundError
 from slipstream_loader.remote_cache import RemoteCache, fetch_additions, fetch_cache, sync_cache
 from slipstream_loader.remote_contents import SharedCache, list_caches, prune

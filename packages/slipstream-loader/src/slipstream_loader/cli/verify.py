@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import slipstream_cache
 from slipstream_cache import Report, SampleReader, Source, repair
-from slipstream_loader.cli.report import count, size
+from slipstream_loader.cli.tables import count, size
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources import open_source
 from slipstream_loader.transcode import transcode
@@ -39,11 +39,11 @@ def verify(
     given = None if source is None else _open(source)
     level: Literal["quick", "full"]
     level = "full" if full or repair_from is not None else "quick"
-    with _progress(console, "checking") as advance:
+    with checking_bar(console, "checking") as advance:
         report = slipstream_cache.verify(cache, level=level, source=given, progress=advance)
     _show(console, report)
     if repair_from is not None and not report.ok:
-        with _progress(console, "repairing") as advance:
+        with checking_bar(console, "repairing") as advance:
             done = repair(report, _open(repair_from), transcode=transcode, progress=advance)
         for path in done:
             _print(console, f"repaired or removed {path}")
@@ -80,7 +80,7 @@ def _print(console: Console, text: str, style: str | None = None) -> None:
 
 
 @contextmanager
-def _progress(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
+def checking_bar(console: Console, text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left, where somebody watches."""
     columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     with Progress(
