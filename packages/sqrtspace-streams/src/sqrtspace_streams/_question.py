@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sqrtspace_streams._forward import ForwardRun
 from sqrtspace_streams._graph import CompiledGraph, Graph
 from sqrtspace_streams._hardware import llc_bytes, machine
 from sqrtspace_streams._kernel_run import KernelHistory
@@ -55,8 +56,9 @@ class Question:
                     f"{stage.name!r} runs from the last window to the first: ask evaluate or "
                     f"blocks_reversed for {target!r}"
                 )
-        self._arguments = resolve(graph, self.compiled, params)
-        self._digests = signatures(self.compiled, self._arguments)
+        self.arguments = resolve(graph, self.compiled, params)
+        """Keyword arguments of each stage, by name."""
+        self._digests = signatures(self.compiled, self.arguments)
         self._source, self._settings, self._memory = source, settings, memory
         self._backend = backend
         self._sweep: Sweep | None = None
@@ -194,13 +196,24 @@ class Question:
     ) -> Sweep:
         return Sweep(
             self.compiled,
-            self._arguments,
+            self.arguments,
             source,
             self._settings,
             histories,
             backend=self._backend,
             cache=cache,
             untried=untried,
+        )
+
+    def forward_run(self) -> ForwardRun:
+        """A machine for the target, which stands before window 0."""
+        return ForwardRun(
+            self.compiled,
+            self.arguments,
+            self._source,
+            self._settings,
+            self._backend,
+            self._memory.origin,
         )
 
     def remember(self, who: str) -> None:

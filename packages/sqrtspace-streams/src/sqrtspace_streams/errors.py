@@ -10,6 +10,8 @@
     ├── ClosedError             ValueError     samples pushed after ``close()``
     ├── WindowExpiredError      LookupError    windows whose samples are no longer kept
     ├── StateError              TypeError      kernel state that cannot be copied exactly
+    ├── ResumeError             ValueError     a directory that holds another run, or none
+    │   └── DamagedResumeError                 files of a run that were altered or cut off
     ├── BackendUnavailableError ImportError    a backend whose library is not installed
     └── StageError              RuntimeError   a stage that raised or returned something else
         ├── RowCouplingError                   a stage that mixes windows
@@ -53,6 +55,14 @@ class WindowExpiredError(StreamsError, LookupError):
 
 class StateError(StreamsError, TypeError):
     """The state of a kernel holds something that cannot be copied exactly."""
+
+
+class ResumeError(StreamsError, ValueError):
+    """A directory holds the files of another run, or something else."""
+
+
+class DamagedResumeError(ResumeError):
+    """Files of a run were altered or cut off."""
 
 
 class BackendUnavailableError(StreamsError, ImportError):

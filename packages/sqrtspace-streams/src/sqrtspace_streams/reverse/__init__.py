@@ -1,7 +1,7 @@
 """Rows from the last window to the first, though kernels only run forward.
 
 `methods` is what a pipeline offers, `graph` parts a target into what runs forward and what runs
-backward, `forward` and `backward` run the two, `sweep` lets them take turns as a schedule of
+backward, `backward` runs the latter, `sweep` lets the two take turns as a schedule of
 `sqrtspace_streams.schedules` says.
 """
 

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sqrtspace_streams._forward import ForwardRun, Snapshot, snapshot_bytes
 from sqrtspace_streams._graph import Graph
 from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._params import resolve, signatures
@@ -15,7 +16,6 @@ from sqrtspace_streams.adapters import NumpyBackend
 from sqrtspace_streams.config import Settings
 from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.reverse.backward import BackwardRun
-from sqrtspace_streams.reverse.forward import ForwardRun, Snapshot, snapshot_bytes
 from sqrtspace_streams.reverse.graph import BOUNDARY, ReverseGraph
 from sqrtspace_streams.schedules import Action, Reversal, choose
 from sqrtspace_streams.sources.base import Source

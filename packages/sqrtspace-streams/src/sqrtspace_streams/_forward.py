@@ -1,4 +1,4 @@
-"""The machine of a reverse sweep: it runs forward from a state, and states can be taken from it."""
+"""A machine that runs forward from states of kernels, and from which states can be taken."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class ForwardRun:
     ) -> None:
         self.tile = settings.tile or settings.block_rows
         """Windows in a step."""
+        self.workers = 1
+        """Threads."""
         self.position = 0
         """The window before which it stands."""
         self.counts = Counts()
@@ -72,7 +74,7 @@ class ForwardRun:
 
     def rows(self, stop: int) -> Array:
         """Run up to window ``stop`` and give the rows on the way."""
-        blocks = self._running().run(self.position, stop, self.tile)
+        blocks = self._running().run(self.position, stop, self.tile, self.workers)
         rows = collect(blocks, stop - self.position, None)
         assert rows is not None
         self.position = stop

@@ -1,0 +1,111 @@
+"""What a run depends on, as digests that a later process compares."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from types import CodeType
+from typing import Any
+
+import numpy as np
+
+from sqrtspace_streams._graph import CompiledGraph
+from sqrtspace_streams._params import Parameters
+from sqrtspace_streams._stage import Stage
+from sqrtspace_streams.config import Settings
+from sqrtspace_streams.sources.base import Source
+
+_SAMPLES = 16_384  # read at either end of the source
+_MEANING = ("window", "hop", "dtype", "block_rows", "seed", "backend", "device")
+
+
+def fingerprint(
+    compiled: CompiledGraph, arguments: Parameters, source: Source, settings: Settings
+) -> dict[str, str]:
+    """A digest of each thing that results depend on, by what it is.
+
+    Of functions and kernels their byte code counts, constants, defaults, closures and attributes:
+    what cannot be looked into counts by its type. Of a source its type of samples, its length and
+    the samples at both ends count.
+    """
+    found = {
+        "Python": ".".join(platform.python_version_tuple()[:2]),
+        "NumPy": np.__version__,
+        "source": _source_digest(source),
+    }
+    for name in _MEANING:
+        found[name] = str(getattr(settings, name))
+    for stage in compiled.order:
+        found[f"stage {stage.name!r}"] = _stage_digest(stage)
+        if arguments[stage.name]:
+            found[f"parameters of {stage.name!r}"] = _hex(_token(arguments[stage.name], set()))
+    return found
+
+
+def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What is not the same in two fingerprints."""
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def _stage_digest(stage: Stage) -> str:
+    what = stage.kernel if stage.kernel else stage.function
+    options = (stage.inputs, stage.batch_invariant, stage.vectorized, stage.context, stage.pad)
+    return _hex(_token((what, options), set()))
+
+
+def _source_digest(source: Source) -> str:
+    parts: list[Any] = [source.dtype.str, source.item_shape, source.num_samples]
+    count = source.num_samples
+    if count is not None:
+        ends = {0: min(count, _SAMPLES), max(count - _SAMPLES, 0): count}
+        parts += [source.read(start, stop).tobytes() for start, stop in ends.items()]
+    return _hex(_token(parts, set()))
+
+
+def _hex(token: bytes) -> str:
+    return hashlib.blake2b(token, digest_size=8).hexdigest()
+
+
+def _token(value: Any, seen: set[int]) -> bytes:
+    """Bytes that a later process finds again for an equal value."""
+    kind = type(value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        content = hashlib.blake2b(value.tobytes(), digest_size=16).digest()
+        return f"{value.dtype.str}{value.shape}".encode() + content
+    if isinstance(value, bool | int | float | complex | str | bytes | np.generic | type(None)):
+        return f"{kind.__name__}:{value!r};".encode()
+    name = f"{kind.__module__}.{kind.__qualname__}".encode()
+    if id(value) in seen:
+        return b"again " + name
+    seen = seen | {id(value)}
+    if isinstance(value, dict):
+        return b"{" + b",".join(_token(k, seen) + _token(v, seen) for k, v in value.items()) + b"}"
+    if isinstance(value, list | tuple):
+        return b"(" + b",".join(_token(v, seen) for v in value) + b")"
+    if isinstance(value, set | frozenset):
+        return b"<" + b",".join(sorted(_token(v, seen) for v in value)) + b">"
+    if isinstance(value, CodeType):
+        parts = [value.co_code, value.co_consts, value.co_names, value.co_varnames]
+        return b"code" + b"".join(_token(part, seen) for part in parts)
+    if isinstance(value, type):
+        methods = [v for k, v in sorted(vars(value).items()) if hasattr(v, "__code__")]
+        parts = [_token(v, seen) for v in methods]
+        bases = [_token(b, seen) for b in value.__bases__ if b.__module__ != "builtins"]
+        return f"class {value.__qualname__}".encode() + b"".join(parts + bases)
+    if hasattr(value, "__code__"):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
+        return b"function" + b"".join(_token(part, seen) for part in parts)
+    if hasattr(value, "__func__"):
+        return _token(value.__func__, seen) + _token(value.__self__, seen)
+    attributes = getattr(value, "__dict__", None)
+    own = _token(type(value), seen) if kind.__module__ not in ("builtins", "numpy") else name
+    return own + (_token(attributes, seen) if attributes else b"")
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 raises where it is empty
+    except ValueError:
+        return False
+    return True
