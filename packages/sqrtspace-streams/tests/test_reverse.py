@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,3 +240,13 @@ def test_the_choice_is_told() -> None:
     (found,) = pipe.last_reversal.schedules
     expected = choose(400, found.state_bytes, found.row_bytes, 4_000)
     assert (found.kind, found.steps) == (expected.kind, expected.steps)
+
+
+@pytest.mark.parametrize("bundles", [45, 200])
+def test_the_command_that_counts_steps(bundles: int) -> None:
+    """Many windows, few bundles: as many steps as the closed form has, and every row right."""
+    script = Path(__file__).parents[1] / "bench" / "bench_reverse.py"
+    command = [sys.executable, str(script), "--windows", "20000", "--bundles", str(bundles)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{bundles} bundles of {bundles} allowed" in result.stdout

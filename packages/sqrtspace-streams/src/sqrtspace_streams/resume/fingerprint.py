@@ -88,10 +88,9 @@ def _token(value: Any, seen: set[int]) -> bytes:
         parts = [value.co_code, value.co_consts, value.co_names, value.co_varnames]
         return b"code" + b"".join(_token(part, seen) for part in parts)
     if isinstance(value, type):
-        methods = [v for k, v in sorted(vars(value).items()) if hasattr(v, "__code__")]
-        parts = [_token(v, seen) for v in methods]
-        bases = [_token(b, seen) for b in value.__bases__ if b.__module__ != "builtins"]
-        return f"class {value.__qualname__}".encode() + b"".join(parts + bases)
+        inside = [v for k, v in sorted(vars(value).items()) if hasattr(v, "__code__")]
+        inside += [base for base in value.__bases__ if base.__module__ != "builtins"]
+        return f"class {value.__qualname__}".encode() + b"".join(_token(v, seen) for v in inside)
     if hasattr(value, "__code__"):
         cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
         parts = [value.__code__, value.__defaults__, value.__kwdefaults__, cells]
