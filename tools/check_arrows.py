@@ -24,7 +24,7 @@ ALLOWED = {
     "slipstream_decoders": "PIL llvmlite numba numpy nvidia torch triton",
     "slipstream_loader": (
         "slipstream_cache slipstream_decoders slipstream_s3sync "
-        "PIL boto3 botocore dask datasets distributed fsspec huggingface_hub litdata numpy psutil "
+        "PIL dask datasets distributed fsspec huggingface_hub litdata numpy psutil "
         "pyarrow rich "
         "torch tqdm typer zstandard"
     ),

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipstream_cache import FieldSpec, ManifestError, SourceReadError, build, layout
+from slipstream_cache import (
+    FieldSpec,
+    ManifestError,
+    SourceReadError,
+    StorageOptions,
+    build,
+    layout,
+)
 from slipstream_cache.part_plan import (
     PartRange,
     choose_samples_per_part,
@@ -115,3 +122,26 @@ def test_sources_that_are_read_forward_are_measured_at_their_beginning() -> None
     assert measured_samples(6400, is_sequential=True) == list(range(64))
     assert measured_samples(6400) == list(range(0, 6400, 100))
     assert measured_samples(20, is_sequential=True) == [0, 1]
+
+
+def test_a_source_that_knows_its_sizes_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mean decides, and each sample is read once; but not if images may shrink."""
+    monkeypatch.setattr(layout, "MIN_PART_BYTES", 800)
+    monkeypatch.setattr(layout, "MAX_PART_BYTES", 800)
+    reads: list[int] = []
+
+    class Sized(MemorySource):
+        mean_sample_bytes = 80
+
+        def __getitem__(self, index: int) -> object:  # type: ignore[override]
+            reads.append(index)
+            return self.samples[index]
+
+    source = Sized([{"x": i} for i in range(100)])
+    cache = build(source, tmp_path / "c")
+    assert {part.num_samples for part in cache.manifest.parts} == {10}
+    assert sorted(reads) == list(range(100))
+    other = build(source, tmp_path / "d", options=StorageOptions(max_size=64))
+    assert {part.num_samples for part in other.manifest.parts} == {100}

@@ -22,6 +22,9 @@ from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.seed_names import StreamingDataset, StreamingReader
 from slipstream_loader.sources.litdata import LitDataSource
 from slipstream_loader.sources.object_store import ObjectStore
+from slipstream_s3sync import connection
+from slipstream_s3sync.connection import new_client
+from slipstream_s3sync.testing import fault_proxy
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -114,6 +117,33 @@ def test_single_samples_are_requested_alone(
     assert sorted(requests.whole) == [f"chunk-0-{i}.bin" for i in range(5)]
     assert len(requests.ranges) < 10
     source.close()
+
+
+def test_a_data_set_is_opened_by_few_requests(
+    s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One client; the index twice, and of the first chunk its end, its tables and a row."""
+    large = [{**row, "data": bytes([row["label"]]) * 90_000} for row in ROWS]
+    url = s3_bucket.put_folder(write(tmp_path / "data", large), "set")
+    clients: list[Any] = []
+
+    def counted(options: Any) -> Any:
+        clients.append(new_client(options))
+        return clients[-1]
+
+    monkeypatch.setattr(connection, "new_client", counted)
+    with fault_proxy(s3_bucket.endpoint_url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint_url)
+        dataset = SlipstreamDataset(url, cache_dir=tmp_path / "cache")
+        requests = [(path.rpartition("/")[2], span != "") for _, path, span in proxy.requests]
+        assert requests.count(("index.json", False)) == 2
+        assert 3 <= requests.count(("chunk-0-0.bin", True)) <= 5
+        assert (len(requests) <= 7, len(clients)) == (True, 1)
+        proxy.requests.clear()
+        cache = prepare_cache(dataset)
+        whole = [path.rpartition("/")[2] for _, path, span in proxy.requests if not span]
+        assert sorted(whole) == [f"chunk-0-{number}.bin" for number in range(5)]
+    assert cache[39]["data"] == large[39]["data"]
 
 
 def test_many_threads_download_each_chunk_once(

@@ -18,8 +18,8 @@ from slipstream_loader.errors import (
     RemoteNotFoundError,
     SourceError,
 )
-from slipstream_loader.sources import object_store
 from slipstream_loader.sources.object_store import ObjectStore, open_object_store
+from slipstream_s3sync.connection import WASABI_ENDPOINT
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_read_is_named(s3_bucket: Any, opened: list[ObjectStore])
     opened += [nowhere, dead]
     with pytest.raises(RemoteNotFoundError, match="bucket does not exist"):
         list(nowhere.list())
-    with pytest.raises(RemoteError, match="cannot reach") as caught:
+    with pytest.raises(RemoteError, match="cannot be reached") as caught:
         dead.read("x")
     assert "hush" not in str(caught.value) + repr(dead) + repr(caught.value.__cause__)
 
@@ -134,10 +134,11 @@ def test_profiles_of_the_configuration(s3_bucket: Any, tmp_path: Path, monkeypat
     config.write_text("[wasabi]\naws_access_key_id = w\naws_secret_access_key = s\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(config))
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    client = object_store._new_client({"profile": "wasabi"})
-    assert client.meta.endpoint_url == object_store.WASABI_ENDPOINT
+    store = open_object_store("s3://bucket", profile="wasabi")
+    client = store._folder.connection.client
+    assert client.meta.endpoint_url == WASABI_ENDPOINT
     assert client._request_signer._credentials.access_key == "w"
-    client.close()
+    store.close()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from slipstream_cache.source import (
     StorageOptions,
     Transcode,
     is_sequential,
+    mean_sample_bytes,
 )
 from slipstream_cache.writers import PartWriter
 
@@ -155,10 +156,13 @@ def find_sealed_part(job: BuildJob, part: PartRange) -> SealedPart | None:
 def measure_samples(job: BuildJob) -> int | None:
     """Return how many samples each part holds, from the sizes of some of them.
 
-    None if one of these cannot be read: the result must not depend on a passing failure.
+    Where the source tells the sizes, and all of them are stored, nothing is read. None if one of
+    those to be read cannot be: the result must not depend on a passing failure.
     """
+    num_samples, mean = len(job.source), mean_sample_bytes(job.source)
+    if mean is not None and job.options.max_size is None and job.options.fields is None:
+        return choose_samples_per_part(num_samples, [mean])
     encoder = SampleEncoder(job.source, job.fields, job.options, job.transcode)
-    num_samples = len(job.source)
 
     def stored_bytes(sample_id: int) -> int | None:
         result = read_sample(job.source, encoder, sample_id)

@@ -40,6 +40,9 @@ class Source(Protocol):
     A source that is read forward, such as a compressed archive, says so by an attribute
     ``is_sequential`` that is true: builders then read no sample far ahead of the others.
 
+    A source that knows how large its samples are may say so by an attribute ``mean_sample_bytes``,
+    from its content alone: builders then read no samples to plan the parts.
+
     A source that holds something while it is read, such as downloads, connections or decoded
     blocks, may have a method ``close``: a build calls it at its end. Reading afterwards must work
     and take hold of these again.
@@ -71,6 +74,12 @@ class Source(Protocol):
 def is_sequential(source: Source) -> bool:
     """Tell whether the samples of a source are best read in their order."""
     return bool(getattr(source, "is_sequential", False))
+
+
+def mean_sample_bytes(source: Source) -> int | None:
+    """Return about how many bytes a sample has, if the source tells that without reading."""
+    mean: int | None = getattr(source, "mean_sample_bytes", None)
+    return mean
 
 
 def release(source: Source) -> None:

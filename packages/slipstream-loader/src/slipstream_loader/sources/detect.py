@@ -23,7 +23,7 @@ from slipstream_loader.sources.iterable import IterableSource, is_iterable
 from slipstream_loader.sources.litdata import NoIndexError, is_litdata, open_litdata
 from slipstream_loader.sources.manifest import MANIFEST_EXTENSIONS, ManifestSource
 from slipstream_loader.sources.mds import MDSSource, is_mds
-from slipstream_loader.sources.object_store import is_object_url
+from slipstream_loader.sources.object_store import is_object_url, open_object_store
 from slipstream_loader.sources.parquet import (
     ARROW_EXTENSIONS,
     LocalTables,
@@ -99,11 +99,12 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_table_url(location):
         return _tables_at(location, access)
     if is_object_url(location):
-        if is_mds(location, access.storage_options):
+        store = open_object_store(location, access.storage_options)
+        if is_mds(store):
             _refuse_version(access, location)
-            return MDSSource(location, storage_options=access.storage_options)
+            return MDSSource(store)
         try:
-            return open_litdata(location, access)
+            return open_litdata(store, access)
         except NoIndexError as error:
             try:
                 return _tables_at(location, access)
@@ -128,7 +129,7 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_prebuilt(directory):
         _refuse(access, location)
         return open_prebuilt(directory)
-    if is_mds(location):
+    if is_mds(directory):
         _refuse(access, location)
         return MDSSource(directory)
     if is_litdata(directory):

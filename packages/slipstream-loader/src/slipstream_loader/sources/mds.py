@@ -29,8 +29,7 @@ from slipstream_loader.sources.mds_index import INDEX_NAME, Shard, is_mds_index,
 from slipstream_loader.sources.neighbouring_reads import NeighbouringReads
 from slipstream_loader.sources.object_store import (
     ObjectStore,
-    is_object_url,
-    open_object_store,
+    object_store_of,
 )
 from slipstream_loader.sources.stored_file import LocalFile, ObjectFile, StoredFile
 
@@ -42,12 +41,10 @@ _MAX_UNPACKED_BYTES: Final = 1 << 30
 _COMPRESSIONS: Final = ("zstd", "gz", "bz2")
 
 
-def is_mds(location: str, storage_options: Mapping[str, Any] | None = None) -> bool:
+def is_mds(place: Path | ObjectStore) -> bool:
     """Tell whether a folder or URL has an index of MDS shards."""
     try:
-        if is_object_url(location):
-            return is_mds_index(_read_index_file(open_object_store(location, storage_options)))
-        return is_mds_index(_read_index_file(Path(location).expanduser()))
+        return is_mds_index(_read_index_file(place))
     except (FileNotFoundError, NotADirectoryError):
         return False
 
@@ -61,8 +58,8 @@ class MDSSource:
 
     Parameters
     ----------
-    location : str or path
-        The folder that holds ``index.json``, or its URL ``s3://``.
+    location : str, path or ObjectStore
+        The folder that holds ``index.json``, or its URL ``s3://``, which may be open already.
     storage_options : mapping, optional
         Of a URL; see ``open_object_store``.
 
@@ -85,15 +82,17 @@ class MDSSource:
 
     def __init__(
         self,
-        location: str | os.PathLike[str],
+        location: str | os.PathLike[str] | ObjectStore,
         *,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
-        place = os.fspath(location)
-        self._is_remote = is_object_url(place)
-        local = str(Path(place).expanduser().absolute())
-        self._place = place.rstrip("/") if self._is_remote else local
-        self._store = open_object_store(place, storage_options) if self._is_remote else None
+        self._store = object_store_of(location, storage_options)
+        self._is_remote = self._store is not None
+        if self._store is not None:
+            self._place = self._store.url
+        else:
+            assert not isinstance(location, ObjectStore)
+            self._place = str(Path(location).expanduser().absolute())
         try:
             self._index = _read_index_file(self._store or Path(self._place))
         except (FileNotFoundError, NotADirectoryError) as error:

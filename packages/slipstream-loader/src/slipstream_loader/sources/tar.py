@@ -123,6 +123,11 @@ class TarSource:
         """Whether samples are best read in their order."""
         return self._file.is_remote or self._compression != "none"
 
+    @property
+    def mean_sample_bytes(self) -> int:
+        """As the headers tell it."""
+        return int(self._listing.sizes.mean())
+
     def __len__(self) -> int:
         return len(self._listing)
 

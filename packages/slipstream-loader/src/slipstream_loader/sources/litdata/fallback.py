@@ -14,13 +14,15 @@ from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
 from slipstream_loader.sources.litdata.index import UnknownLayoutError
 from slipstream_loader.sources.litdata.source import LitDataSource
-from slipstream_loader.sources.object_store import is_object_url
+from slipstream_loader.sources.object_store import ObjectStore, is_object_url
 from slipstream_loader.sources.sequence import SequenceSource
 
 _logger = logging.getLogger(__name__)
 
 
-def open_litdata(location: str | os.PathLike[str], access: AccessOptions = NO_OPTIONS) -> Source:
+def open_litdata(
+    location: str | os.PathLike[str] | ObjectStore, access: AccessOptions = NO_OPTIONS
+) -> Source:
     """Open a LitData data set: by `LitDataSource` if it can, else through litdata.
 
     Raises
@@ -36,7 +38,7 @@ def open_litdata(location: str | os.PathLike[str], access: AccessOptions = NO_OP
             download_dir=(access.cache_root or default_cache_root()) / "downloads",
         )
     except UnknownLayoutError as error:
-        place = os.fspath(location)
+        place = location.url if isinstance(location, ObjectStore) else os.fspath(location)
         if access.expected_version is not None:
             raise SourceError(f"{error}; its version cannot be told") from error
         samples = _LitDataSamples(place, access.storage_options, error)

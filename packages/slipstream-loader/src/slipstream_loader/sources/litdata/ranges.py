@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from slipstream_loader.errors import SampleReadError
 from slipstream_loader.sources.object_store import ObjectStore
+
+_WINDOW_BYTES: Final = 64 << 10
+"""A request for less takes as long."""
+_SMALL_BYTES: Final = 16 << 10
+_WINDOWS_KEPT: Final = 4
 
 
 class ByteRanges(Protocol):
@@ -78,6 +84,9 @@ class FileRanges:
 class ObjectRanges:
     """An object of a store, of which each range is a request.
 
+    Tables and headers are read in many small pieces that lie together: a small range brings what
+    is around it, which is kept for those that follow.
+
     Parameters
     ----------
     store : ObjectStore
@@ -90,10 +99,22 @@ class ObjectRanges:
 
     def __init__(self, store: ObjectStore, name: str, size: int) -> None:
         self._store, self._name, self.size = store, name, size
+        self._windows: deque[tuple[int, bytes]] = deque(maxlen=_WINDOWS_KEPT)
 
     def read(self, start: int, stop: int) -> bytes:
         """Return a range of bytes."""
         check_range(start, stop, self.size)
+        for first, window in tuple(self._windows):
+            if first <= start and stop <= first + len(window):
+                return window[start - first : stop - first]
+        if stop - start > _SMALL_BYTES:
+            return self._request(start, stop)
+        first = max(0, min(start, self.size - _WINDOW_BYTES))
+        window = self._request(first, min(first + _WINDOW_BYTES, self.size))
+        self._windows.append((first, window))
+        return window[start - first : stop - first]
+
+    def _request(self, start: int, stop: int) -> bytes:
         data = self._store.read(self._name, start, stop)
         if len(data) != stop - start:
             raise SampleReadError(f"the object is cut off: expected {self.size} bytes")

@@ -44,8 +44,9 @@ class LitDataSource:
 
     Parameters
     ----------
-    location : str or path
-        The directory that holds ``index.json``, or its URL ``s3://bucket/prefix``.
+    location : str, path or ObjectStore
+        The directory that holds ``index.json``, or its URL ``s3://bucket/prefix``, which may be
+        open already.
     storage_options : mapping, optional
         For a URL: see `slipstream_loader.sources.object_store.open_object_store`.
     profile : str, optional
@@ -79,7 +80,7 @@ class LitDataSource:
 
     def __init__(
         self,
-        location: str | os.PathLike[str],
+        location: str | os.PathLike[str] | ObjectStore,
         *,
         storage_options: Mapping[str, Any] | None = None,
         profile: str | None = None,
@@ -87,7 +88,7 @@ class LitDataSource:
         allow_pickle: bool = False,
         download_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._location = _located(os.fspath(location), storage_options, profile)
+        self._location = _located(location, storage_options, profile)
         directory = default_cache_root() / _DOWNLOADS if download_dir is None else download_dir
         self._download_dir = Path(directory).expanduser().absolute()
         self._index = parse_index(_read_index(self._location), f"{self.uri}/{INDEX_NAME}")
@@ -126,6 +127,11 @@ class LitDataSource:
     def field_types(self) -> Mapping[str, FieldSpec]:
         """The fields of every sample, told from the first one."""
         return dict(self._field_types)
+
+    @property
+    def mean_sample_bytes(self) -> int:
+        """As the index tells it."""
+        return sum(chunk.num_bytes for chunk in self._index.chunks) // len(self)
 
     def __len__(self) -> int:
         return self._index.num_samples
@@ -209,8 +215,13 @@ def is_litdata(directory: Path) -> bool:
 
 
 def _located(
-    location: str, storage_options: Mapping[str, Any] | None, profile: str | None
+    given: str | os.PathLike[str] | ObjectStore,
+    storage_options: Mapping[str, Any] | None,
+    profile: str | None,
 ) -> Path | ObjectStore:
+    if isinstance(given, ObjectStore):
+        return given
+    location = os.fspath(given)
     if is_object_url(location):
         return open_object_store(location, storage_options, profile=profile)
     if storage_options is not None or profile is not None:
