@@ -1,4 +1,4 @@
-"""Writes docs/reference/commands.md from the command ``slipstream``: run it without arguments."""
+"""Writes docs/reference/commands.md from the command ``slipstream``; takes no arguments."""
 
 from __future__ import annotations
 

@@ -70,3 +70,39 @@ def test_the_page_of_commands_is_that_of_the_commands() -> None:
     tool = runpy.run_path(str(ROOT / "tools" / "command_reference.py"))
     assert tool["PAGE"].read_text(encoding="utf-8") == tool["page"]()
     assert "## sync prune" in tool["page"]()
+
+
+NAME = re.compile(r"(?:(?:visionlab|slipstream|sqrtspace_streams)\.)?[A-Za-z_][\w.]*")
+
+
+def lookup(name: str) -> object:
+    """What a dotted name stands for; one without a package is of ``visionlab.slipstream``."""
+    if name.partition(".")[0] not in ("visionlab", "slipstream", "sqrtspace_streams"):
+        name = f"visionlab.slipstream.{name}"
+    words = name.split(".")
+    for length in range(len(words), 0, -1):
+        try:
+            found: object = import_module(".".join(words[:length]))
+        except ModuleNotFoundError:
+            continue
+        for word in words[length:]:
+            found = getattr(found, word)
+        return found
+    raise AssertionError(f"no module of {name}")
+
+
+def test_every_capability_is_there() -> None:
+    """Each name in the second column can be imported."""
+    page = (REFERENCE / "capabilities.md").read_text(encoding="utf-8")
+    names = [
+        name
+        for row in re.findall(r"^\| .* \| (.*) \|$", page, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", row)
+        if NAME.fullmatch(name) and not name.islower()
+    ]
+    dotted = re.findall(r"`((?:visionlab|slipstream|sqrtspace_streams)\.[\w.]+)`", page)
+    assert len(names) > 60
+    for name in {*names, *dotted}:
+        lookup(name)
+    with pytest.raises(AttributeError):
+        lookup("NoSuchName")

@@ -335,3 +335,10 @@ def test_the_second_loader_opens_the_cache_of_the_first(
     prebuilt = _loader(SlipstreamDataset(fresh.cache_path))
     for one, other in zip(again, prebuilt, strict=True):
         assert torch.equal(one["image"], other["image"])
+
+
+def test_a_loader_warms_up_its_cache(tmp_path: Path) -> None:
+    """Every byte of the images is read."""
+    loader = SlipstreamLoader(SlipstreamDataset(samples(9), cache_dir=tmp_path), batch_size=4)
+    (warm,) = loader.warmup_cache()
+    assert warm.num_bytes >= loader.cache.load_batch(range(9), ["image"])["image"]["sizes"].sum()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from slipstream_cache import SampleReader
+from slipstream_cache import SampleReader, WarmUp
 from slipstream_decoders import BatchContext, StageLike, find_turbojpeg
 from slipstream_decoders.buffers import Buffers
 from slipstream_loader.batches import Batch
@@ -477,6 +477,16 @@ class SlipstreamLoader:
         remote, caches = self._remote, self.cache.caches
         counts = [sync_cache(remote, cache) for cache in caches]
         return sum(down for down, _ in counts), sum(up for _, up in counts)
+
+    def warmup_cache(self) -> list[WarmUp]:
+        """Read the cache's files once, so that they are in memory as far as there is room.
+
+        Returns
+        -------
+        list of WarmUp
+            Bytes and seconds of each cache: one, but for views of several.
+        """
+        return [cache.warm_up() for cache in self.cache.caches]
 
     def shutdown(self) -> None:
         """End all iterations and wait for their threads. The loader can be iterated again."""
