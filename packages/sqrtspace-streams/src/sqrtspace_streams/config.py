@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 Mode = Literal["auto", "classic", "sqrt"]
 Ring = Literal["auto", "window", "thin", "all"]
 Device = Literal["cpu", "cuda"]
-BackendName = Literal["numpy", "cupy", "pandas", "pytorch"]
+BackendName = Literal["numpy", "cupy", "pandas", "polars", "arrow", "pytorch"]
 
 
 class Config(TypedDict, total=False):
@@ -63,7 +63,8 @@ class Settings:
     device: Device = "cpu"
     """Where stages run."""
     backend: BackendName = "numpy"
-    """What stages are given: NumPy or CuPy arrays, pandas frames or PyTorch tensors."""
+    """What stages are given: NumPy or CuPy arrays, frames of pandas, polars or Arrow, or PyTorch
+    tensors."""
     mode: Mode = "auto"
     """``"classic"``: stage by stage; ``"sqrt"``: tile by tile; ``"auto"``: what the plan says."""
     tile: int = 0
@@ -99,7 +100,7 @@ class Settings:
         settings = cls(**values, explicit=frozenset(values))
         if settings.device == "cpu" and settings.backend == "cupy" and "device" in given:
             raise ValueError("backend='cupy' with device='cpu': CuPy runs on CUDA devices")
-        if settings.device == "cuda" and settings.backend in ("numpy", "pandas"):
+        if settings.device == "cuda" and settings.backend not in ("cupy", "pytorch"):
             raise ValueError(
                 f"device='cuda' with backend={settings.backend!r}: use backend='cupy' or 'pytorch'"
             )

@@ -24,6 +24,14 @@ def load_backend(settings: Settings) -> NumpyBackend:
         from sqrtspace_streams.adapters.pandas_backend import PandasBackend
 
         return PandasBackend()
+    if settings.backend == "polars":
+        from sqrtspace_streams.adapters.frames import PolarsBackend
+
+        return PolarsBackend()
+    if settings.backend == "arrow":
+        from sqrtspace_streams.adapters.frames import ArrowBackend
+
+        return ArrowBackend()
     if settings.backend == "pytorch":
         from sqrtspace_streams.adapters.pytorch_backend import PytorchBackend
 

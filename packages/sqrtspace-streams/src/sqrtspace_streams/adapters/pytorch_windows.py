@@ -71,11 +71,23 @@ class WindowDataset(IterableDataset[torch.Tensor]):
         return cuts[0], cuts[1]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this pass stands."""
-        return {"next": self._next}
+        """Where this pass stands, and over what."""
+        return {"next": self._next, "target": self.target, "t_range": self.t_range}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next pass begin where that one stood."""
+        """Let the next pass begin where that one stood.
+
+        Raises
+        ------
+        ValueError
+            If the state is that of another target or range.
+        """
+        t_range = None if state["t_range"] is None else tuple(state["t_range"])
+        if (state["target"], t_range) != (self.target, self.t_range):
+            raise ValueError(
+                f"this state is of {state['target']!r} {t_range}, the data set of "
+                f"{self.target!r} {self.t_range}"
+            )
         self._next = state["next"]
 
 

@@ -1,4 +1,4 @@
-"""What a pipeline can read: arrays, maps, files, functions, iterators, and pushed samples."""
+"""What a pipeline can read: arrays, maps, files, frames, functions, iterators, pushed samples."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqrtspace_streams.errors import SourceError
 from sqrtspace_streams.sources.array import ArraySource, MmapSource
 from sqrtspace_streams.sources.base import FiniteSource, Source
 from sqrtspace_streams.sources.files import RawFileSource, npy_source
+from sqrtspace_streams.sources.frames import ArrowSource, PandasSource, frame_source
 from sqrtspace_streams.sources.lines import LineSource
 from sqrtspace_streams.sources.sound import SoundSource
 from sqrtspace_streams.sources.streams import CallableSource, IteratorSource, PushSource
@@ -21,11 +22,13 @@ from sqrtspace_streams.sources.table import TableSource
 
 __all__ = [
     "ArraySource",
+    "ArrowSource",
     "CallableSource",
     "FiniteSource",
     "IteratorSource",
     "LineSource",
     "MmapSource",
+    "PandasSource",
     "PushSource",
     "RawFileSource",
     "SoundSource",
@@ -46,7 +49,7 @@ _LINES = (".log", ".txt")
 
 
 def as_source(data: SourceLike, settings: Settings) -> Source:
-    """Make a source of an array, a path, a function ``read(start, n)`` or an iterable of arrays.
+    """Make a source of an array, a path, a frame, a function ``read(start, n)`` or an iterable.
 
     Raises
     ------
@@ -63,6 +66,9 @@ def as_source(data: SourceLike, settings: Settings) -> Source:
         return ArraySource(data)
     if isinstance(data, str | Path):
         return _file_source(Path(data), settings)
+    source = frame_source(data, settings.capacity)
+    if source is not None:
+        return source
     if callable(data):
         return CallableSource(data, dtype=settings.dtype)
     if isinstance(data, Iterable):

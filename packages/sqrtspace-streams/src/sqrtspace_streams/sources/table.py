@@ -51,7 +51,7 @@ class TableSource(FiniteSource):
             self._columns = _known_columns(self.path, schema.names, columns)
             metadata = self._file.metadata
             sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
-        self.dtype = _dtype(schema, self._columns)
+        self.dtype = structured_dtype(schema, self._columns)
         self._ends = np.cumsum(sizes).tolist()
         self.length = self._ends[-1] if sizes else 0
         if self._file is None:
@@ -87,21 +87,37 @@ class TableSource(FiniteSource):
             return self._groups[group]
 
     def _structured(self, table: Any) -> Samples:
-        samples = np.empty(table.num_rows, self.dtype)
-        for name in self._columns:
-            field = samples[name] if self.dtype.names else samples
-            column = table.column(name)
-            if column.null_count and field.dtype.kind not in "fO":
-                raise SourceError(
-                    f"{self.path}: column {name!r} of {field.dtype} has {column.null_count} empty "
-                    "values: fill them, or store it as floating point"
-                )
-            values = column.to_numpy()
-            field[...] = values if field.dtype.kind != "O" else column.to_pylist()
-        return samples
+        return structured(table.select(list(self._columns)), self.dtype, str(self.path))
 
 
-def _dtype(schema: Any, columns: Sequence[str]) -> np.dtype[Any]:
+def structured(table: Any, dtype: np.dtype[Any], where: str) -> Samples:
+    """The rows of an Arrow table or record batch.
+
+    Raises
+    ------
+    SourceError
+        For empty values where numbers cannot say so; ``where`` is named.
+    """
+    samples = np.empty(table.num_rows, dtype)
+    for name in table.schema.names:
+        field = samples[name] if dtype.names else samples
+        column = table.column(name)
+        if column.null_count and field.dtype.kind not in "fO":
+            raise SourceError(
+                f"{where}: column {name!r} of {field.dtype} has {column.null_count} empty "
+                "values: fill them, or store it as floating point"
+            )
+        if field.dtype.kind == "O":
+            field[...] = column.to_pylist()
+        elif hasattr(column, "chunks"):
+            field[...] = column.to_numpy()
+        else:
+            field[...] = column.to_numpy(zero_copy_only=False)
+    return samples
+
+
+def structured_dtype(schema: Any, columns: Sequence[str]) -> np.dtype[Any]:
+    """The type of a row; columns that NumPy has no type for hold Python objects."""
     fields = []
     for name in columns:
         try:
