@@ -71,6 +71,8 @@ def test_checkpoints_of_a_stage_take_what_is_left() -> None:
     assert plan.checkpointed_stage == "b"
     assert 0 < plan.stage_slots < plan.slots
     assert plan.hot_bytes + plan.checkpoint_bytes <= 0.6 * (64 << 20)
+    many = decided(*chain(1, 100, 1), checkpoint_every=8)
+    assert (many.slots, many.stage_slots) == (1250, 100)  # of kernels all that were asked for
     assert decided(first, large, last).checkpointed_stage is None
     assert decided(first, large, last).stage_slots == 0
 

@@ -154,7 +154,8 @@ class Planner:
         ring_bytes = slots * costs.entry_bytes
         stage = costs.lowest_expensive_producer(s.block_rows)
         row_bytes = stage.row_bytes if stage else 0
-        stage_slots = min(slots, max(budget - hot - ring_bytes, 0) // max(row_bytes, 1))
+        room = max(budget - hot - ring_bytes, 0) // max(row_bytes, 1)
+        stage_slots = min(slots, s.slots or _root(num_windows), room)
         if not stage_slots:
             stage = None
         ring_bytes += stage_slots * row_bytes
@@ -260,11 +261,10 @@ class Planner:
             return s.slots
         if s.ring == "window":
             return s.checkpoint_every  # the last k * k windows
-        wanted = _DEFAULT_SLOTS
+        wanted = _root(num_windows)
         if num_windows is not None:
             kept = -(-num_windows // s.checkpoint_every)
-            root = max(math.isqrt(num_windows), 16)
-            wanted = kept if "checkpoint_every" in s.explicit else max(min(kept, root), 1)
+            wanted = kept if "checkpoint_every" in s.explicit else max(min(kept, wanted), 1)
         if not costs.entry_bytes:
             return max(wanted, 1)
         return max(min(wanted, room // costs.entry_bytes), 1)
@@ -300,6 +300,11 @@ class Planner:
 
     def _aligned(self, tile: int) -> int:
         return tile + -tile % self.settings.block_rows
+
+
+def _root(num_windows: int | None) -> int:
+    """About the root of the windows; a guess where their number is not known."""
+    return _DEFAULT_SLOTS if num_windows is None else max(math.isqrt(num_windows), 16)
 
 
 def _in_flight(workers: int) -> int:
