@@ -31,6 +31,8 @@ def pairs() -> dict[str, Pair]:
     jitter = v2.ColorJitter(0.4, 0.4, 0.4, 0.1)
     return {
         "horizontal flip": (ours.RandomHorizontalFlip(1.0), v2.RandomHorizontalFlip(1.0)),
+        "vertical flip": (ours.RandomVerticalFlip(1.0), v2.RandomVerticalFlip(1.0)),
+        "to grayscale": (ours.ToGrayscale(), v2.Grayscale()),
         "grayscale": (ours.RandomGrayscale(1.0), v2.RandomGrayscale(1.0)),
         "brightness": (ours.RandomBrightness(), v2.ColorJitter(brightness=0.4)),
         "contrast": (ours.RandomContrast(), v2.ColorJitter(contrast=0.4)),
@@ -48,6 +50,7 @@ def pairs() -> dict[str, Pair]:
             v2.RandomAffine(30, (0.1, 0.1), (0.8, 1.2), (-10, 10), LINEAR),
         ),
         "translate": (ours.RandomTranslate(8), v2.RandomCrop(224, padding=8)),
+        "zoom": (ours.RandomZoom(1.0), v2.RandomAffine(0, scale=(1, 2), interpolation=LINEAR)),
         "erasing, noise": (
             ours.RandomErasing(1.0, (0.02, 0.33), (0.3, 3.3)),
             v2.RandomErasing(1.0, (0.02, 0.33), (0.3, 3.3), "random"),
@@ -69,7 +72,7 @@ def cpu_seconds(function: Callable[[], object]) -> float:
 
 
 def measure(
-    pair: Pair, images: torch.Tensor, planar: torch.Tensor, rounds: int
+    pair: Pair, images: torch.Tensor, planar: torch.Tensor, rounds: int, threads: int
 ) -> dict[str, float]:
     """Medians of milliseconds an image of both, and the quartiles of the rounds' ratios."""
     stage, theirs = pair
@@ -79,7 +82,7 @@ def measure(
     theirs = v2.RandomSolarize(128, 1.0) if threshold else theirs
     times: tuple[list[float], list[float]] = ([], [])
     for epoch in range(rounds + 2):
-        context = BatchContext(ids, seed=1, epoch=epoch, buffers=buffers)
+        context = BatchContext(ids, seed=1, epoch=epoch, buffers=buffers, num_threads=threads)
         mine = cpu_seconds(lambda: run_stages([stage], images, context))  # noqa: B023
         other = cpu_seconds(lambda: torch.stack([theirs(image) for image in planar]))
         if epoch >= 2:
@@ -116,9 +119,8 @@ def main() -> None:
         images = planar.contiguous(memory_format=torch.channels_last)
         for name, pair in pairs().items():
             if options.only in name:
-                figures = measure(
-                    pair, images, images if options.same_order else planar, options.rounds
-                )
+                others = images if options.same_order else planar
+                figures = measure(pair, images, others, options.rounds, options.threads)
                 results.append({"transform": name, "dtype": str(dtype), **figures})
                 print(
                     f"{name:18} {dtype!s:14} ours {figures['ours_ms']:7.3f} ms  torchvision "

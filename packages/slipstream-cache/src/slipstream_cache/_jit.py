@@ -4,6 +4,7 @@ numba notices an edit of the file that holds a kernel, but not of the files whos
 inlines. So the machine code lives in a directory named after everything that it depends on: all
 kernel sources, numba's and llvmlite's versions, and the processor. slipstream-cache and
 slipstream-decoders each have this same file: two copies are cheaper than a package between them.
+Kernels of a package that builds on one of the two come through its door, and may call its kernels.
 
 Of many processes that start at once on an empty directory, one compiles and the others wait for
 what it writes. That only saves work: without the lock each would compile for itself.
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -34,6 +36,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DIRECTORY_VARIABLE = "SLIPSTREAM_KERNEL_CACHE"
 _PATIENCE = 300.0  # seconds after which a process compiles for itself
 _POLL = 0.05
+_PACKAGE = Path(__file__).parent
 _lock = threading.Lock()
 _config: Any = numba.config
 
@@ -49,23 +52,31 @@ def _user_cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 
 
-def _digest() -> str:
-    """Hash of what the machine code depends on."""
-    package = Path(__file__).parent
+def _package_of(function: Callable[..., Any]) -> Path:
+    """The folder of the package whose ``_kernels`` hold a function; else the one of this file."""
+    folders = Path(function.__code__.co_filename).parents
+    return next((each.parent for each in folders if each.name == "_kernels"), _PACKAGE)
+
+
+def _digest(package: Path) -> str:
+    """Hash of what the machine code of a package's kernels depends on."""
     hasher = hashlib.sha256()
-    for path in [Path(__file__), *sorted((package / "_kernels").rglob("*.py"))]:
-        hasher.update(path.relative_to(package).as_posix().encode())
-        hasher.update(path.read_bytes())
-    features = _config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
+    for folder in dict.fromkeys((_PACKAGE, package)):
+        for path in sorted((folder / "_kernels").rglob("*.py")):
+            hasher.update(path.relative_to(folder).as_posix().encode())
+            hasher.update(path.read_bytes())
     processor = _config.CPU_NAME or binding.get_host_cpu_name()
-    for text in (numba.__version__, llvmlite.__version__, processor, features):
+    features = _config.CPU_FEATURES or binding.get_host_cpu_features().flatten()
+    door = Path(__file__).read_text("utf-8")
+    for text in (door, numba.__version__, llvmlite.__version__, processor, features):
         hasher.update(f"\0{text}".encode())
     return hasher.hexdigest()[:16]
 
 
-def _usable_directory() -> Path:
+@cache
+def _usable_directory(package: Path) -> Path:
     """A writable directory for the machine code; a private temporary one as the last resort."""
-    name = f"{Path(__file__).parent.name}-{_digest()}"
+    name = f"{package.name}-{_digest(package)}"
     directory = _user_cache_directory() / "slipstream-kernels" / name
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -73,9 +84,6 @@ def _usable_directory() -> Path:
             return directory
     except OSError:
         return Path(tempfile.mkdtemp(prefix="slipstream-kernels-"))
-
-
-_directory = _usable_directory()
 
 
 class _Turn(threading.local):
@@ -90,7 +98,8 @@ class _Turn(threading.local):
             return
         end = time.monotonic() + _PATIENCE
         try:
-            self.descriptor = os.open(_directory / "compiling.lock", os.O_RDWR | os.O_CREAT, 0o666)
+            path = _usable_directory(_PACKAGE) / "compiling.lock"
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             while time.monotonic() < end:
                 try:
                     fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -149,7 +158,7 @@ def kernel(function: _Function) -> _Function:
     """
     with _lock:
         before = _config.CACHE_DIR
-        _config.CACHE_DIR = str(_directory)
+        _config.CACHE_DIR = str(_usable_directory(_package_of(function)))
         try:
             compiled: Any = numba.njit(
                 nogil=True,

@@ -14,6 +14,7 @@ multi_crop             several random crops of each image from one decode
 embed                  DecodeMultiResizeCropEmbed
 output                 Output: what a decoding stage writes, with the work of stages after it
 byte_tables            uint8 to floating point in one pass, for the two below
+channel_scale          float32 times and plus a number a channel, for normalize
 to_torch_image         ToTorchImage
 normalize              Normalize, IMAGENET_MEAN, IMAGENET_STD
 views                  DecodeViews, NamedCopies, MultiCropPipeline

@@ -11,6 +11,7 @@ import torch
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.stages.base import Stage
 from slipstream_decoders.stages.byte_tables import UNIT, ByteTable
+from slipstream_decoders.stages.channel_scale import ChannelScale
 from slipstream_decoders.stages.output import Output
 from slipstream_decoders.stages.to_torch_image import as_bchw
 
@@ -56,17 +57,22 @@ class Normalize(Stage):
         self.dtype = dtype
         values = (UNIT - np.array(self.mean)[:, None]) / np.array(self.std)[:, None]
         self._table = ByteTable(values, dtype)
+        scale = [1 / s for s in self.std]
+        bias = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+        self._scale = ChannelScale(scale, bias, dtype)
 
     def apply(self, batch: Any, context: BatchContext) -> Any:
         """Normalise; a new tensor (B, C, H, W) in the input's memory order.
 
-        uint8 pixels in channels_last order are normalised on the CPU by the kernel threads, into a
-        buffer of the context's pool that belongs to the caller.
+        uint8 and float32 pixels in channels_last order are normalised on the CPU by the kernel
+        threads, into a buffer of the context's pool that belongs to the caller.
         """
         images = [self._checked(item) for item in (batch if isinstance(batch, list) else [batch])]
         images = [image.to(self.device, non_blocking=True) for image in images]
         if all(map(self._table.takes, images)):
             normalized = self._table.convert(images, context)
+        elif all(map(self._scale.takes, images)):
+            normalized = self._scale.convert(images, context)
         else:
             normalized = [self._normalize(image) for image in images]
         return normalized if isinstance(batch, list) else normalized[0]

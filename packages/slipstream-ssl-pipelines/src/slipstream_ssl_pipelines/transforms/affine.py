@@ -7,6 +7,7 @@ image and its mask turn together.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,7 +18,9 @@ from slipstream_ssl_pipelines.functional import geometry
 from slipstream_ssl_pipelines.functional.geometry import Interpolation, Padding
 from slipstream_ssl_pipelines.transforms.base import RandomOptions, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.compiled import ImageKernel
 from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.image_kernels import warp_bilinear, warp_nearest
 from slipstream_ssl_pipelines.transforms.ranges import RangeLike, as_range, points
 
 if TYPE_CHECKING:
@@ -44,15 +47,27 @@ class _Warp(RandomTransform):
         self.pad_mode: Padding = pad_mode
         self.interpolation: Interpolation = interpolation
 
-    def warp(self, images: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Resample through maps (B, 2, 3)."""
+    @abstractmethod
+    def maps(self, params: Params, height: int, width: int) -> torch.Tensor:
+        """Maps from output to input pixels, (B, 2, 3)."""
+
+    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
+        """See ``ImageTransform``."""
+        maps = self.maps(params, *images.shape[-2:])
         return geometry.warp_affine(images, maps, self.pad_mode, self.interpolation)
 
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        if self.pad_mode != "zeros":
+            return None
+        maps = self.maps(params, *images.shape[-2:]).double().numpy()
+        warp = warp_nearest if self.interpolation == "nearest" else warp_bilinear
+        return lambda row, frame: warp(frame, maps[row])
 
-def _in_pixels(fractions: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+
+def _in_pixels(fractions: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Points (x, y) in [0, 1] -> pixels from the image's centre."""
-    height, width = images.shape[-2:]
-    return (fractions - 0.5) * torch.tensor([width, height], device=images.device)
+    return (fractions - 0.5) * torch.tensor([width, height], device=fractions.device)
 
 
 def _signed(name: str, value: RangeLike) -> tuple[float, float]:
@@ -100,11 +115,11 @@ class RandomRotate(_Warp):
         angle = draws.uniform(*self.max_deg) if self.angles is None else draws.choice(self.angles)
         return {"angle": angle, "point": points(draws, self.x, self.y)}
 
-    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """See ``ImageTransform``."""
-        point = _in_pixels(params["point"], images)
+    def maps(self, params: Params, height: int, width: int) -> torch.Tensor:
+        """See ``_Warp``."""
+        point = _in_pixels(params["point"], height, width)
         linear = geometry.rotation(-params["angle"])
-        return self.warp(images, geometry.inverse_map(linear, point, point))
+        return geometry.inverse_map(linear, point, point)
 
 
 class RandomZoom(_Warp):
@@ -143,11 +158,11 @@ class RandomZoom(_Warp):
         del height, width
         return {"zoom": draws.uniform(*self.zoom), "point": points(draws, self.x, self.y)}
 
-    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """See ``ImageTransform``."""
-        point = _in_pixels(params["point"], images)
+    def maps(self, params: Params, height: int, width: int) -> torch.Tensor:
+        """See ``_Warp``."""
+        point = _in_pixels(params["point"], height, width)
         linear = torch.diag_embed(params["zoom"].view(-1, 1).expand(-1, 2))
-        return self.warp(images, geometry.inverse_map(linear, point, point))
+        return geometry.inverse_map(linear, point, point)
 
 
 class RandomRotateObject(_Warp):
@@ -199,11 +214,12 @@ class RandomRotateObject(_Warp):
             "destination": points(draws, self.dest_x, self.dest_y),
         }
 
-    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """See ``ImageTransform``."""
+    def maps(self, params: Params, height: int, width: int) -> torch.Tensor:
+        """See ``_Warp``."""
         linear = geometry.rotation(-params["angle"]) * params["scale"].view(-1, 1, 1)
-        source, target = (_in_pixels(params[name], images) for name in ("center", "destination"))
-        return self.warp(images, geometry.inverse_map(linear, source, target))
+        source = _in_pixels(params["center"], height, width)
+        target = _in_pixels(params["destination"], height, width)
+        return geometry.inverse_map(linear, source, target)
 
 
 class RandomAffine(_Warp):
@@ -257,12 +273,12 @@ class RandomAffine(_Warp):
             "shift": points(draws, (-most[0], most[0]), (-most[1], most[1])).round(),
         }
 
-    def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
-        """See ``ImageTransform``."""
-        maps = geometry.affine_matrices(
+    def maps(self, params: Params, height: int, width: int) -> torch.Tensor:
+        """See ``_Warp``."""
+        del height, width
+        return geometry.affine_matrices(
             params["angle"], params["shift"], params["scale"], params["shear"]
         )
-        return self.warp(images, maps)
 
 
 class RandomTranslate(RandomTransform):

@@ -11,99 +11,137 @@ import torch
 from slipstream_decoders import BatchContext
 from slipstream_ssl_pipelines.functional import color, geometry, tone
 from slipstream_ssl_pipelines.functional.geometry import Interpolation
+from slipstream_ssl_pipelines.transforms import image_kernels as compiled
 from slipstream_ssl_pipelines.transforms.base import RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work, empty_images, run_rows
+from slipstream_ssl_pipelines.transforms.compiled import Frame, ImageKernel, can_run, run_images
 from slipstream_ssl_pipelines.transforms.draws import Draws
 
-Operation = Callable[[torch.Tensor, torch.Tensor, Interpolation], torch.Tensor]
+Maps = Callable[[torch.Tensor, int, int], torch.Tensor]
+"""(strengths of shape (B,), height, width) -> maps from output to input pixels, (B, 2, 3)."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One operation of the table."""
+    """One operation of the table, of which either ``maps`` or the other two functions are given."""
 
     name: str
-    apply: Operation
-    """(images, strengths of shape (B,), interpolation) -> images."""
     strongest: float
     """Strength of the last bin; the first bin's is 0, or 8 bits, or a threshold of 1."""
     signed: bool
     work: Work = "planes"
+    apply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    """(images, strengths) -> images."""
+    kernel: Callable[[Frame, float], None] | None = None
+    """(image, strength)."""
+    maps: Maps | None = None
 
 
-def _warp(
-    images: torch.Tensor, linear: torch.Tensor, anchor: float, interpolation: Interpolation
-) -> torch.Tensor:
-    """Around the image's centre (anchor 0) or its upper left corner (-0.5)."""
-    size = torch.tensor([images.shape[-1], images.shape[-2]], device=images.device)
-    point = (size * anchor).expand(len(images), 2)
-    maps = geometry.inverse_map(linear, point, point)
-    return geometry.warp_affine(images, maps, "zeros", interpolation)
+def _around(linear: torch.Tensor, anchor: float, height: int, width: int) -> torch.Tensor:
+    """Maps around the image's centre (anchor 0) or its upper left corner (-0.5)."""
+    size = torch.tensor([width, height], device=linear.device)
+    point = (size * anchor).expand(len(linear), 2)
+    return geometry.inverse_map(linear, point, point)
 
 
-def _shear(axis: int) -> Operation:
-    def apply(images: torch.Tensor, level: torch.Tensor, how: Interpolation) -> torch.Tensor:
-        linear = torch.eye(2, device=images.device).repeat(len(images), 1, 1)
+def _shear(axis: int) -> Maps:
+    def maps(level: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        linear = torch.eye(2, device=level.device).repeat(len(level), 1, 1)
         linear[:, axis, 1 - axis] = level
-        return _warp(images, linear, -0.5, how)
+        return _around(linear, -0.5, height, width)
 
-    return apply
+    return maps
 
 
-def _translate(axis: int, relative: bool) -> Operation:
+def _translate(axis: int, relative: bool) -> Maps:
     """Whole pixels; ``relative``: levels are fractions of width or height."""
 
-    def apply(images: torch.Tensor, level: torch.Tensor, how: Interpolation) -> torch.Tensor:
-        pixels = (level * images.shape[-1 - axis] if relative else level).trunc()
-        maps = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+    def maps(level: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        pixels = (level * (width, height)[axis] if relative else level).trunc()
+        maps = torch.eye(2, 3, device=level.device).repeat(len(level), 1, 1)
         maps[:, axis, 2] = -pixels
-        return geometry.warp_affine(images, maps, "zeros", how)
+        return maps
 
-    return apply
-
-
-def _rotate(images: torch.Tensor, level: torch.Tensor, how: Interpolation) -> torch.Tensor:
-    return _warp(images, geometry.rotation(-level), 0.0, how)
+    return maps
 
 
-def _tone(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Operation:
-    def apply(images: torch.Tensor, level: torch.Tensor, how: Interpolation) -> torch.Tensor:
-        del how
-        return function(images, level)
-
-    return apply
+def _rotate(level: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    return _around(geometry.rotation(-level), 0.0, height, width)
 
 
-def _factor(adjust: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Operation:
-    return _tone(lambda images, level: adjust(images, 1 + level))
-
-
-def _plain(function: Callable[[torch.Tensor], torch.Tensor]) -> Operation:
-    def apply(images: torch.Tensor, level: torch.Tensor, how: Interpolation) -> torch.Tensor:
-        del level, how
-        return function(images)
-
-    return apply
+def _copy(frame: Frame, level: float) -> None:
+    del level
+    if frame.source is not frame.target:
+        frame.target[:] = frame.source
 
 
 def _table(
     shear: float, shift: float, relative: bool, degrees: float, factor: float, bits: float
 ) -> tuple[_Row, ...]:
     return (
-        _Row("Identity", _plain(lambda images: images), 0, False, "native"),
-        _Row("ShearX", _shear(0), shear, True),
-        _Row("ShearY", _shear(1), shear, True),
-        _Row("TranslateX", _translate(0, relative), shift, True),
-        _Row("TranslateY", _translate(1, relative), shift, True),
-        _Row("Rotate", _rotate, degrees, True),
-        _Row("Brightness", _factor(color.adjust_brightness), factor, True, "float"),
-        _Row("Color", _factor(color.adjust_saturation), factor, True),
-        _Row("Contrast", _factor(color.adjust_contrast), factor, True),
-        _Row("Sharpness", _factor(tone.adjust_sharpness), factor, True),
-        _Row("Posterize", _tone(lambda x, n: tone.posterize(x, n.long())), bits, False, "native"),
-        _Row("Solarize", _tone(tone.solarize), 0, False, "native"),
-        _Row("AutoContrast", _plain(tone.autocontrast), 0, False, "planes"),
-        _Row("Equalize", _plain(tone.equalize), 0, False, "native"),
+        _Row("Identity", 0, False, "native", lambda x, _: x, _copy),
+        _Row("ShearX", shear, True, maps=_shear(0)),
+        _Row("ShearY", shear, True, maps=_shear(1)),
+        _Row("TranslateX", shift, True, maps=_translate(0, relative)),
+        _Row("TranslateY", shift, True, maps=_translate(1, relative)),
+        _Row("Rotate", degrees, True, maps=_rotate),
+        _Row(
+            "Brightness",
+            factor,
+            True,
+            "float",
+            lambda x, level: color.adjust_brightness(x, 1 + level),
+            lambda frame, level: compiled.adjust_one(frame, compiled.BRIGHTNESS, 1 + level),
+        ),
+        _Row(
+            "Color",
+            factor,
+            True,
+            "planes",
+            lambda x, level: color.adjust_saturation(x, 1 + level),
+            lambda frame, level: compiled.adjust_one(frame, compiled.SATURATION, 1 + level),
+        ),
+        _Row(
+            "Contrast",
+            factor,
+            True,
+            "planes",
+            lambda x, level: color.adjust_contrast(x, 1 + level),
+            lambda frame, level: compiled.adjust_one(frame, compiled.CONTRAST, 1 + level),
+        ),
+        _Row(
+            "Sharpness",
+            factor,
+            True,
+            "planes",
+            lambda x, level: tone.adjust_sharpness(x, 1 + level),
+            lambda frame, level: compiled.sharpen(frame, 1 + level),
+        ),
+        _Row(
+            "Posterize",
+            bits,
+            False,
+            "native",
+            lambda x, level: tone.posterize(x, level.long()),
+            lambda frame, level: compiled.posterize(frame, int(level)),
+        ),
+        _Row("Solarize", 0, False, "native", tone.solarize, compiled.solarize),
+        _Row(
+            "AutoContrast",
+            0,
+            False,
+            "planes",
+            lambda x, _: tone.autocontrast(x),
+            lambda frame, _: compiled.autocontrast(frame),
+        ),
+        _Row(
+            "Equalize",
+            0,
+            False,
+            "native",
+            lambda x, _: tone.equalize(x),
+            lambda frame, _: compiled.equalize(frame),
+        ),
     )
 
 
@@ -152,6 +190,9 @@ class _AutoAugment(RandomTransform):
     def _run(self, images: torch.Tensor, params: Params, context: BatchContext) -> torch.Tensor:
         if len(images) == 0:
             return images
+        if can_run(images) and images.shape[1] == 3:
+            kernel = self.kernel(params, images)
+            return run_images(images, None, kernel, context, inplace=self.inplace)
         out = images
         if not self.inplace:
             out = empty_images(tuple(images.shape), images, context.buffers).copy_(images)
@@ -166,7 +207,38 @@ class _AutoAugment(RandomTransform):
         return out
 
     def _of(self, row: _Row) -> Callable[[torch.Tensor, Params], torch.Tensor]:
-        return lambda images, params: row.apply(images, params["level"], self.interpolation)
+        def apply(images: torch.Tensor, params: Params) -> torch.Tensor:
+            level = params["level"]
+            if row.maps is None:
+                return images if row.apply is None else row.apply(images, level)
+            maps = row.maps(level, *images.shape[-2:])
+            return geometry.warp_affine(images, maps, "zeros", self.interpolation)
+
+        return apply
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel:
+        """See ``ImageTransform``."""
+        height, width = images.shape[-2:]
+        operations, levels = params["operation"].numpy(), params["magnitude"].numpy()
+        maps = {
+            (number, place): row.maps(params["magnitude"][:, place], height, width).double().numpy()
+            for number, row in enumerate(self.table)
+            for place in range(operations.shape[1])
+            if row.maps is not None and (operations[:, place] == number).any()
+        }
+        is_nearest = self.interpolation == "nearest"
+        warp = compiled.warp_nearest if is_nearest else compiled.warp_bilinear
+
+        def run(row: int, frame: Frame) -> None:
+            for place, number in enumerate(operations[row].tolist()):
+                function = self.table[number].kernel
+                if function is None:
+                    warp(frame, maps[number, place][row])
+                else:
+                    function(frame, levels[row, place])
+                frame = frame.again()
+
+        return run
 
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """Not used: each operation runs on the samples that drew it."""

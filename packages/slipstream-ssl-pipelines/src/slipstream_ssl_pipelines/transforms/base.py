@@ -25,6 +25,7 @@ from slipstream_ssl_pipelines.transforms.chunks import (
     run_rows,
     take_rows,
 )
+from slipstream_ssl_pipelines.transforms.compiled import ImageKernel, can_run, run_images
 from slipstream_ssl_pipelines.transforms.draws import Draws
 
 
@@ -105,6 +106,8 @@ class ImageTransform(ReplayableStage):
 
     work: ClassVar[Work] = "float"
     """What ``transform`` takes."""
+    out_channels: int | None = None
+    """Channels of the results, where that is another number than those of the images."""
 
     def __init__(self, *, device: Any = None, inplace: bool = False) -> None:
         super().__init__()
@@ -127,6 +130,24 @@ class ImageTransform(ReplayableStage):
         params : Params
             Each of length B, on the images' device, without ``applied``.
         """
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """What ``transform`` does, compiled for the CPU.
+
+        Parameters
+        ----------
+        params : Params
+            Each of length B, on the CPU, without ``applied``.
+        images : Tensor, shape (B, C, H, W)
+            What it is for.
+
+        Returns
+        -------
+        ImageKernel or None
+            None, the default: ``transform`` does it.
+        """
+        del params, images
+        return None
 
     def apply(self, batch: Any, context: BatchContext) -> Any:
         """Draw parameters and apply them."""
@@ -173,7 +194,12 @@ class ImageTransform(ReplayableStage):
                 )
             if not applied.any():
                 return images
-            rows = None if applied.all() else applied.nonzero()[:, 0]
+        kernel = self.kernel(params, images) if can_run(images) else None
+        if kernel is not None:
+            inplace, channels = self.inplace, self.out_channels
+            return run_images(images, applied, kernel, context, inplace=inplace, channels=channels)
+        if applied is not None and not applied.all():
+            rows = applied.nonzero()[:, 0]
         out = images if self.inplace else None
         if rows is not None and out is None:
             out = empty_images(tuple(images.shape), images, context.buffers).copy_(images)

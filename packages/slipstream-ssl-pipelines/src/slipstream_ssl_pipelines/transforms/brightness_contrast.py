@@ -10,7 +10,15 @@ import torch
 from slipstream_ssl_pipelines.functional import color
 from slipstream_ssl_pipelines.transforms.base import RandomOptions, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.compiled import ImageKernel
 from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.image_kernels import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    SATURATION,
+    adjust_one,
+)
 from slipstream_ssl_pipelines.transforms.ranges import RangeLike, as_range, hue_range
 
 if TYPE_CHECKING:
@@ -21,6 +29,8 @@ class _RandomFactor(RandomTransform):
     work: ClassVar[Work] = "levels"
     adjust: ClassVar[Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]]
     """(images, factors, brightest value) -> images."""
+    step: ClassVar[int]
+    """The same, of ``adjust_colors``."""
 
     def __init__(
         self,
@@ -40,6 +50,13 @@ class _RandomFactor(RandomTransform):
         """See ``ImageTransform``."""
         return type(self).adjust(images, params["factor"], params.get("top", 1.0))
 
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        factors = params["factor"].tolist()
+        if images.shape[1] != 3:
+            return None
+        return lambda row, frame: adjust_one(frame, self.step, factors[row])
+
 
 class RandomBrightness(_RandomFactor):
     """Multiply by a factor and clip.
@@ -54,6 +71,7 @@ class RandomBrightness(_RandomFactor):
     """
 
     adjust = color.adjust_brightness
+    step = BRIGHTNESS
 
 
 class RandomContrast(_RandomFactor):
@@ -66,6 +84,7 @@ class RandomContrast(_RandomFactor):
     """
 
     adjust = color.adjust_contrast
+    step = CONTRAST
 
 
 class RandomSaturation(_RandomFactor):
@@ -78,6 +97,7 @@ class RandomSaturation(_RandomFactor):
     """
 
     adjust = color.adjust_saturation
+    step = SATURATION
 
 
 class RandomHue(RandomTransform):
@@ -111,3 +131,10 @@ class RandomHue(RandomTransform):
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
         return color.adjust_hue(images, params["hue"])
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        turns = params["hue"].tolist()
+        if images.shape[1] != 3:
+            return None
+        return lambda row, frame: adjust_one(frame, HUE, turns[row])

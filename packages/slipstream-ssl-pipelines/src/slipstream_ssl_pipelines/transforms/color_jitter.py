@@ -10,7 +10,16 @@ import torch
 from slipstream_ssl_pipelines.functional import color
 from slipstream_ssl_pipelines.transforms.base import RandomOptions, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.compiled import ImageKernel
 from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.image_kernels import (
+    BRIGHTNESS,
+    CONTRAST,
+    HUE,
+    SATURATION,
+    adjust_colors,
+    mix_colors,
+)
 from slipstream_ssl_pipelines.transforms.ranges import (
     RangeLike,
     as_range,
@@ -20,6 +29,9 @@ from slipstream_ssl_pipelines.transforms.ranges import (
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+
+_STEPS = {"value": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "hue": HUE}
 
 
 class _Jitter(RandomTransform):
@@ -88,6 +100,15 @@ class RandomColorJitterHSV(_Jitter):
             images = color.adjust_hue(images, params["hue"])
         return images
 
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        if images.shape[1] != 3:
+            return None
+        neutral = {name: (0, 0) if name == "hue" else (1, 1) for name in _STEPS}
+        steps = sum(step for name, step in _STEPS.items() if self.ranges[name] != neutral[name])
+        factors = torch.stack([params[name].float() for name in _STEPS], 1).numpy()
+        return lambda row, frame: adjust_colors(frame, steps, factors[row])
+
 
 RandomColorJitter = RandomColorJitterHSV
 
@@ -151,7 +172,19 @@ class RandomColorJitterYIQ(_Jitter):
 
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
+        matrices, bias = self._matrices(params)
+        return color.mix_channels(images, matrices, bias.view(-1, 1).expand(-1, 3)).clamp_(0, 1)
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        if images.shape[1] != 3:
+            return None
+        matrices, bias = self._matrices(params)
+        rows = torch.cat([matrices, bias.view(-1, 1, 1).expand(-1, 3, 1)], 2).numpy()
+        return lambda row, frame: mix_colors(frame, rows[row])
+
+    def _matrices(self, params: Params) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3, 3), and what is added to each channel, (B,)."""
         gain = params["value"] * params["brightness"] * params["contrast"]
         matrices = color.yiq_matrices(params["hue"], params["saturation"]) * gain.view(-1, 1, 1)
-        bias = 0.5 * params["brightness"] * (1 - params["contrast"])
-        return color.mix_channels(images, matrices, bias.view(-1, 1).expand(-1, 3)).clamp_(0, 1)
+        return matrices, 0.5 * params["brightness"] * (1 - params["contrast"])

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from slipstream_decoders import BatchContext, Output
 from slipstream_ssl_pipelines.transforms.base import RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.compiled import Frame, ImageKernel
 from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.image_kernels import mirror
+
+
+def _mirror(row: int, frame: Frame) -> None:
+    del row
+    mirror(frame)
 
 
 class _Flip(RandomTransform):
@@ -54,6 +61,11 @@ class RandomHorizontalFlip(_Flip):
     """
 
     axis = -1
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        del params
+        return _mirror if images.dtype == torch.uint8 else None
 
     def fold(self, output: Output, name: str) -> Output | None:
         """See ``Stage``."""

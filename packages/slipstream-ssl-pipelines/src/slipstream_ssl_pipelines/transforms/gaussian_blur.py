@@ -10,7 +10,9 @@ import torch
 from slipstream_ssl_pipelines.functional.blur import filter_separable, gaussian_kernels
 from slipstream_ssl_pipelines.transforms.base import RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.compiled import ImageKernel
 from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.image_kernels import blur
 from slipstream_ssl_pipelines.transforms.ranges import RangeLike, as_range
 
 
@@ -60,3 +62,9 @@ class RandomGaussianBlur(RandomTransform):
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
         return filter_separable(images, gaussian_kernels(params["sigma"], self.kernel_size))
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        del images
+        weights = gaussian_kernels(params["sigma"], self.kernel_size).numpy()
+        return lambda row, frame: blur(frame, weights[row])

@@ -9,7 +9,14 @@ import torch
 from slipstream_ssl_pipelines.functional.color import gray_as_stored
 from slipstream_ssl_pipelines.transforms.base import ImageTransform, RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.compiled import Frame, ImageKernel
 from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.image_kernels import to_luma
+
+
+def _luma_kernel(row: int, frame: Frame) -> None:
+    del row
+    to_luma(frame)
 
 
 class ToGrayscale(ImageTransform):
@@ -29,11 +36,17 @@ class ToGrayscale(ImageTransform):
         if num_output_channels not in (1, 3):
             raise ValueError(f"num_output_channels must be 1 or 3, got {num_output_channels}")
         self.num_output_channels = num_output_channels
+        self.out_channels = None if num_output_channels == 3 else 1
 
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
         del params
         return gray_as_stored(images).expand(-1, self.num_output_channels, -1, -1)
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        del params
+        return _luma_kernel if images.shape[1] == 3 else None
 
 
 class RandomGrayscale(RandomTransform):
@@ -67,3 +80,8 @@ class RandomGrayscale(RandomTransform):
         """See ``ImageTransform``."""
         del params
         return gray_as_stored(images).expand_as(images)
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        del params
+        return _luma_kernel if images.shape[1] == 3 else None

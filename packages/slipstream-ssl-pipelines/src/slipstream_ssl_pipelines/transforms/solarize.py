@@ -9,7 +9,9 @@ import torch
 from slipstream_ssl_pipelines.functional import tone
 from slipstream_ssl_pipelines.transforms.base import RandomTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
+from slipstream_ssl_pipelines.transforms.compiled import ImageKernel
 from slipstream_ssl_pipelines.transforms.draws import Draws
+from slipstream_ssl_pipelines.transforms.image_kernels import posterize, solarize
 from slipstream_ssl_pipelines.transforms.ranges import RangeLike, as_range
 
 
@@ -50,6 +52,12 @@ class RandomSolarization(RandomTransform):
         """See ``ImageTransform``."""
         return tone.solarize(images, params["threshold"])
 
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        del images
+        thresholds = params["threshold"].tolist()
+        return lambda row, frame: solarize(frame, thresholds[row])
+
 
 class RandomPosterize(RandomTransform):
     """Keep the upper bits of each byte; floating point pixels get as many levels.
@@ -87,3 +95,9 @@ class RandomPosterize(RandomTransform):
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
         return tone.posterize(images, params["bits"])
+
+    def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
+        """See ``ImageTransform``."""
+        del images
+        bits = params["bits"].tolist()
+        return lambda row, frame: posterize(frame, bits[row])
