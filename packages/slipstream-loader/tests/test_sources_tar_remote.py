@@ -20,7 +20,8 @@ from slipstream_loader.errors import (
     RemoteNotFoundError,
     SourceError,
 )
-from slipstream_loader.sources import TarSource, forward_file, open_source, tar_members
+from slipstream_loader.sources import TarSource, forward_file, kept_file, open_source, tar_members
+from slipstream_loader.sources.stored_file import ObjectFile
 
 
 @pytest.fixture(autouse=True)
@@ -172,3 +173,33 @@ def test_archives_on_s3(s3_bucket: Any, mode: Any) -> None:
     assert [loader.cache[i]["image"] for i in range(40)] == list(contents().values())
     with pytest.raises(RemoteNotFoundError, match="no such object"):
         TarSource(f"{s3_bucket.url}/x/other.tar")
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_listing_and_build_request_an_archive_once(
+    s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    """What listing has read is kept for the build, and gone after it; also where there is none."""
+    monkeypatch.setattr(kept_file, "_BLOCK_BYTES", 1000)
+    data = archive(mode)
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="a.tar", Body=data)
+    requested: list[int] = []
+    read = ObjectFile.read
+
+    def counted(file: ObjectFile, start: int, stop: int) -> bytes:
+        requested.append(stop - start)
+        return read(file, start, stop)
+
+    monkeypatch.setattr(ObjectFile, "read", counted)
+    source = TarSource(f"{s3_bucket.url}/a.tar", cache_root=tmp_path / "a")
+    check(source)
+    assert sum(requested) <= len(data) + 10_000
+    assert list((tmp_path / "a" / "downloads").iterdir()) == []
+    source.close()
+    requested.clear()
+    check(source)
+    assert sum(requested) >= 0.9 * len(data)
+    monkeypatch.setattr(kept_file, "_FREE_FOR_EACH_BYTE", 1 << 60)
+    requested.clear()
+    check(TarSource(f"{s3_bucket.url}/a.tar", cache_root=tmp_path / "b"))
+    assert sum(requested) >= 1.8 * len(data)

@@ -18,7 +18,7 @@
 
     files        stored_file.py (local, S3, HTTP by ranges; object_store.py)
                  forward_file.py (decompression)  block_reader.py (blocks to single samples)
-                 neighbouring_reads.py (blocks of remote files)
+                 neighbouring_reads.py (blocks of remote files)  kept_file.py (kept on disk)
     archives     tar_headers.py  tar_listing.py  tar_members.py  file_listing.py (kept on disk)
                  file_names.py  shard_names.py  webdataset_samples.py
     formats      beton_layout.py  mds_index.py  mds_encodings.py

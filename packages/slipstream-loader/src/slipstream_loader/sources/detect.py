@@ -33,7 +33,7 @@ from slipstream_loader.sources.parquet import (
 from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.shard_names import names_several
-from slipstream_loader.sources.stored_file import is_url
+from slipstream_loader.sources.stored_file import is_url, open_stored_file
 from slipstream_loader.sources.stored_tables import StoredTables, is_table_url
 from slipstream_loader.sources.tar import TarSource, is_archive
 from slipstream_loader.sources.webdataset import WebDatasetSource, holds_shards, is_shard
@@ -147,9 +147,10 @@ def _open_archive(location: str, access: AccessOptions) -> Source:
     _refuse_version(access, location)
     options, cache_root = access.storage_options, access.cache_root
     several = names_several(location) and (is_url(location) or not Path(location).exists())
-    if several or is_shard(location, options):
+    file = None if several else open_stored_file(location, options, cache_root=cache_root)
+    if file is None or is_shard(file):
         return WebDatasetSource(location, storage_options=options, cache_root=cache_root)
-    return TarSource(location, storage_options=options, cache_root=cache_root)
+    return TarSource(file, cache_root=cache_root)
 
 
 def _is_file_or_url(location: str) -> bool:

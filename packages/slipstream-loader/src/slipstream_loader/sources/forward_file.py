@@ -19,7 +19,7 @@ _MAGIC: Final[dict[bytes, Compression]] = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\0": "xz",
 }
-_REMOTE_BLOCK_BYTES: Final = 8 << 20
+_REMOTE_BLOCK_BYTES: Final = 16 << 20
 _REMOTE_AHEAD: Final = 4
 _STEP_BYTES: Final = 256 << 10
 """Input and output of one step of a decompressor."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_cache import FieldSpec
+from slipstream_cache import FieldSpec, default_cache_root
 from slipstream_loader.errors import SampleReadError, SourceError
 from slipstream_loader.sources.file_listing import (
     FileListing,
@@ -22,7 +22,8 @@ from slipstream_loader.sources.file_listing import (
 )
 from slipstream_loader.sources.file_names import printable
 from slipstream_loader.sources.forward_file import open_forward, sniff_compression
-from slipstream_loader.sources.stored_file import open_stored_file
+from slipstream_loader.sources.kept_file import KeptFile
+from slipstream_loader.sources.stored_file import StoredFile, open_stored_file
 from slipstream_loader.sources.tar_headers import iter_members
 from slipstream_loader.sources.tar_listing import list_images
 from slipstream_loader.sources.tar_members import MemberReader
@@ -39,6 +40,7 @@ TAR_EXTENSIONS: Final = (
 """Endings of names that are taken for archives."""
 
 _RECIPE: Final = "tar 1"
+_DOWNLOADS: Final = "downloads"
 
 
 def is_archive(location: str) -> bool:
@@ -56,9 +58,9 @@ class TarSource:
 
     Parameters
     ----------
-    location : str or path
-        The archive: a file, or a URL ``s3://``, ``http://``, ``https://``. Plain, gzip, bzip2 or
-        xz, told by its content.
+    location : str, path or StoredFile
+        The archive: a file, or a URL ``s3://``, ``http://``, ``https://``, which may be open
+        already. Plain, gzip, bzip2 or xz, told by its content.
     storage_options : mapping, optional
         Credentials and endpoint of an ``s3://`` URL; see ``open_object_store``.
     cache_root : path, optional
@@ -75,7 +77,8 @@ class TarSource:
     Notes
     -----
     The first time, the archive is read once to list it (only its headers, if it is a plain local
-    file). The images of a plain archive are read in any order; a compressed one is read forward,
+    file). What was read of a remote one is kept on the disk until a build has read it again.
+    The images of a plain archive are read in any order; a compressed one is read forward,
     which is what a build does, and single samples out of order are slow.
     """
 
@@ -83,12 +86,16 @@ class TarSource:
 
     def __init__(
         self,
-        location: str | os.PathLike[str],
+        location: str | os.PathLike[str] | StoredFile,
         *,
         storage_options: Mapping[str, Any] | None = None,
         cache_root: Path | None = None,
     ) -> None:
-        self._file = open_stored_file(location, storage_options, cache_root=cache_root)
+        if isinstance(location, (str, os.PathLike)):
+            file = open_stored_file(location, storage_options, cache_root=cache_root)
+        else:
+            file = location
+        self._file = KeptFile(file) if file.is_remote else file
         if not self._file.size:
             raise SourceError(f"{self._file.uri} is empty, and no tar archive")
         self._compression = sniff_compression(self._file)
@@ -164,6 +171,8 @@ class TarSource:
     def close(self) -> None:
         """Forget what was read ahead; reading begins anew."""
         vars(self).pop("_members", None)
+        if isinstance(self._file, KeptFile):
+            self._file.close()
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
@@ -177,6 +186,8 @@ class TarSource:
         known = load_listing(directory)
         if known is not None:
             return known
+        if isinstance(self._file, KeptFile):
+            self._file.keep((cache_root or default_cache_root()) / _DOWNLOADS)
         reader = open_forward(self._file, self._compression)
         try:
             listing = list_images(iter_members(reader, self.uri), self.uri)

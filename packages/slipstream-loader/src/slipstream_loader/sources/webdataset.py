@@ -56,6 +56,7 @@ _MAX_MEMBER_BYTES: Final = 256 << 20
 _LISTING_THREADS: Final = 8
 _OPEN_SHARDS: Final = 2
 _SNIFFED_MEMBERS: Final = 8
+_WINDOW_BYTES: Final = 1 << 20
 
 
 class WebDatasetSource:
@@ -309,14 +310,13 @@ def _is_taken(member: TarMember, where: str) -> bool:
     return True
 
 
-def is_shard(location: str, storage_options: Mapping[str, Any] | None = None) -> bool:
+def is_shard(file: StoredFile) -> bool:
     """Tell whether an archive looks like a shard: its first files are parts of one sample.
 
     Class folders may hold notes beside images: files in a folder count as a sample only if one of
     them is a label.
     """
     try:
-        file = open_stored_file(location, storage_options)
         compression = sniff_compression(file) if file.size else "none"
         reader = _Headers(file) if compression == "none" else open_forward(file, compression)
         try:
@@ -336,15 +336,21 @@ def is_shard(location: str, storage_options: Mapping[str, Any] | None = None) ->
 
 
 class _Headers:
-    """Reads little of a plain archive: the headers of its first members."""
+    """Reads little of a plain archive: the headers of its first members, a few by one request."""
 
     def __init__(self, file: StoredFile) -> None:
         self._file, self.position = file, 0
+        self._start, self._window = 0, b""
 
     def read(self, size: int) -> bytes:
         begin = min(self.position, self._file.size)
+        end = min(begin + size, self._file.size)
         self.position += size
-        return self._file.read(begin, min(begin + size, self._file.size))
+        if not self._start <= begin <= end <= self._start + len(self._window):
+            wanted = max(end, begin + _WINDOW_BYTES) if self._file.is_remote else end
+            self._start = begin
+            self._window = self._file.read(begin, min(wanted, self._file.size))
+        return self._window[begin - self._start : end - self._start]
 
     def skip(self, size: int) -> None:
         self.position += size
@@ -356,7 +362,7 @@ class _Headers:
 def holds_shards(directory: Path) -> bool:
     """Tell whether a folder holds shards."""
     first = min(directory.glob("*.tar"), default=None)
-    return first is not None and is_shard(str(first))
+    return first is not None and is_shard(open_stored_file(first))
 
 
 def _without_query(location: str) -> str:
