@@ -37,3 +37,18 @@ def test_the_script_makes_small_data(tmp_path: Path) -> None:
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir() if path != script}
     assert set(sizes) == {"recording.npy", "access.log", "images.npy"}
     assert 0 < min(sizes.values()) <= max(sizes.values()) < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "last"),
+    [
+        ("zero_phase_recording", ["--megabytes", "8", "--budget-megabytes", "1"], "filtfilt"),
+        ("alert_that_rewinds", ["--windows", "2000"], "computed again"),
+    ],
+)
+def test_a_script_runs(name: str, options: list[str], last: str, tmp_path: Path) -> None:
+    """Small, in a fresh process; its assertions hold."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *options]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert last in run.stdout.splitlines()[-1]
