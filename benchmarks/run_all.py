@@ -4,7 +4,8 @@
         [--only NAME...] [--quick]
 
 Each is a process of its own. What they print is shown, and what they write is gathered in
-``benchmarks/results/<host>.json``, with the machine, the commit and the time.
+``benchmarks/results/<host>.json``, with the machine, the commit and the time. Beside it lies a page
+of tables and plots, ``<host>.html``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from page import page
 
 from slipstream_loader.machine import machine_info
 
@@ -37,6 +40,8 @@ def commands(options: argparse.Namespace) -> dict[str, list[Any]]:
         "raw_io": [HERE / "benchmark_raw_io.py", photos, *work, *few],
         "decode": [HERE / "benchmark_decode.py", photos, *work, *peers, *few, *limit],
         "loader": [HERE / "benchmark_loader.py", photos, *few],
+        "threads": [HERE / "benchmark_threads.py", photos, *work, *few, *limit],
+        "growth": [HERE / "benchmark_growth.py", *few],
         "start": [HERE / "benchmark_start.py", photos, *work, *few],
     }
     for quality in (0, 90):
@@ -93,7 +98,8 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{socket.gethostname()}.json"
     path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{path}")
+    path.with_suffix(".html").write_text(page(figures), encoding="utf-8")
+    print(f"\n{path}\n{path.with_suffix('.html')}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,143 @@
+"""One page of the figures of one machine: tables and plots, without scripts or other files.
+
+    uv run python benchmarks/page.py benchmarks/results/HOST.json OUT.html [--plots FOLDER]
+
+``run_all.py`` writes it beside its JSON. ``--plots`` also writes each plot as an SVG file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from plots import Spread, bars, lines, number_text
+
+CSS = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right}
+td:first-child,th:first-child{text-align:left}tr{border-bottom:1px solid #8884}
+svg{width:100%;max-width:45em;height:auto;display:block}
+@media(prefers-color-scheme:dark){body{background:#16181c;color:#ddd}}
+"""
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Middle, smallest, largest."""
+    return statistics.median(values), min(values), max(values)
+
+
+def plots(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and SVG of each plot that the results have figures for."""
+    for photos in results.get("decode", {}).get("sets", ()):
+        name = photos["set"]
+        about = f"{name}, {photos['bits_per_pixel']} bits a pixel"
+        for job, words in (("rrc", "random crop to 224"), ("resize_crop", "resize 256, crop 224")):
+            rows = {
+                contestant: spread(found["images_per_second"]["epochs"])
+                for contestant, found in photos["contestants"].items()
+                if contestant.split()[-1] == job and not contestant.startswith("bare")
+            }
+            ours = {"yuv420 rrc": "slipstream, yuv420", job: "slipstream"}
+            titled = {ours.get(key, key.split()[0]): value for key, value in rows.items()}
+            ordered = dict(sorted(titled.items(), key=lambda row: -row[1][0]))
+            yield f"{name} {job}", bars(f"Images a second, {words}: {about}", ordered, "/s")
+    if threads := results.get("threads"):
+        series = {
+            image_format: [
+                (row["threads"], spread(row["images_per_second"]["epochs"]))
+                for row in threads["rows"]
+                if row["image_format"] == image_format
+            ]
+            for image_format in ("jpeg", "yuv420")
+        }
+        yield "threads", lines("Random crops to 224", "threads", "images a second", series)
+    if growth := results.get("growth"):
+        series = {
+            words: [(row["samples"], spread(row[name])) for row in growth["rows"]]
+            for words, name in (("open the cache", "open_ms"), ("order of an epoch", "order_ms"))
+        }
+        yield "growth", lines("Cost as data grows", "samples", "milliseconds", series)
+
+
+def tables(results: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
+    """Title and rows of each table; the first row is its head."""
+    for name, found in results.items():
+        for part in found.get("sets", [found]):
+            title = " ".join((name, *([part["set"]] if "set" in part else [])))
+            rates = part.get("contestants", {})
+            if rates:
+                yield (
+                    f"{title}: images a second",
+                    [["", "median", "smallest", "largest", "CPU ms an image"], *_rates(rates)],
+                )
+            if part.get("rows") and "ratio" in part["rows"][0]:
+                yield (
+                    f"{title}: ratios",
+                    [["", "median", "smallest", "largest", "wanted"], *map(_ratio, part["rows"])],
+                )
+    if start := results.get("start"):
+        rows = [
+            [step, *map(number_text, spread(all_))]
+            for step, all_ in start["seconds"]["wall"].items()
+        ]
+        yield "start: seconds", [["", "median", "smallest", "largest"], *rows]
+
+
+def _rates(contestants: dict[str, Any]) -> Iterator[list[str]]:
+    for name, found in contestants.items():
+        cpu = found["cpu_seconds_per_image"]
+        middle, low, high = spread(found["images_per_second"]["epochs"])
+        yield [name, *map(number_text, (middle, low, high)), number_text(1e3 * cpu) if cpu else ""]
+
+
+def _ratio(row: dict[str, Any]) -> list[str]:
+    wanted = "" if row["target"] is None else str(row["target"])
+    return [row["row"], *(f"{row['ratio'][key]:.2f}" for key in ("median", "low", "high")), wanted]
+
+
+def page(figures: dict[str, Any]) -> str:
+    """The page as HTML."""
+    results = figures["results"]
+    machine = ", ".join(f"{key} {value}" for key, value in figures["machine"].items())
+    parts = [
+        f"<p>{escape(machine)}; commit {escape(str(figures['commit']))}, {figures['time']}.</p>"
+    ]
+    parts.append(
+        "<p>Bars and points are medians; whiskers go from the smallest to the largest.</p>"
+    )
+    parts += [svg for _, svg in plots(results)]
+    for title, (head, *rows) in tables(results):
+        lines_ = ["".join(f"<th>{escape(cell)}</th>" for cell in head)]
+        lines_ += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+        body = "".join(f"<tr>{line}</tr>" for line in lines_)
+        parts.append(f"<h2>{escape(title)}</h2><table>{body}</table>")
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>slipstream: figures</title>'
+        f"<style>{CSS}</style><h1>Figures of one machine</h1>{''.join(parts)}</html>\n"
+    )
+
+
+def main() -> None:
+    """Parse the arguments and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots there too")
+    options = parser.parse_args()
+    figures = json.loads(options.results.read_text(encoding="utf-8"))
+    options.out.write_text(page(figures), encoding="utf-8")
+    if options.plots:
+        options.plots.mkdir(parents=True, exist_ok=True)
+        for name, svg in plots(figures["results"]):
+            path = options.plots / (re.sub(r"\W+", "-", name) + ".svg")
+            path.write_text(svg, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
