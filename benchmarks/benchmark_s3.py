@@ -8,8 +8,8 @@ writer has made of photos, and a cache of it. Then, in turns:
 - ``cold start``: from nothing to the end of the first epoch of shuffled raw batches, by litdata's
   ``StreamingDataLoader``, by us with the cache built before training, by us with
   ``overlap_build``, and by us from a tar archive of the same photos. (Moto copies the whole object
-  for each range of it, so it is slow for large ones.) Each in a fresh process, whose imports are not counted, nor numba's, which
-  come with the first kernel;
+  for each range of it, so it is slow for large ones.) Each in a fresh process, whose imports are
+  not counted, nor numba's, which come with the first kernel;
 - with ``--decode``, the same with images decoded to crops of 224.
 
 Server and clients share the processors: read ratios, not rates.
