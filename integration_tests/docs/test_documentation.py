@@ -95,6 +95,14 @@ def test_links_between_pages_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_index_leads_to_every_page() -> None:
+    """Whatever is in ``docs`` is linked from its first page."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", index)}
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert pages - {"index.md"} == linked
+
+
 def test_every_page_has_code_that_runs_or_is_known_to_have_none() -> None:
     """A page whose code is no longer found would pass in silence."""
     without = {str(page.relative_to(ROOT)) for page in PAGES if not script_of(page)}
