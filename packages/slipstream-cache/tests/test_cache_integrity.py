@@ -229,3 +229,13 @@ def test_transcoded_images_are_not_compared(tmp_path: Path) -> None:
     source = MemorySource(samples, {"image": FieldSpec("image")})
     cache = build(source, tmp_path / "c", transcode=transcode)
     assert verify(cache, level="full", source=source).ok
+
+
+def test_a_manifest_that_cannot_be_read_is_a_problem(cache: SampleCache) -> None:
+    """Such as one that the system refuses to read: it is told, and nothing is raised."""
+    path = cache.cache_dir / "manifest.json"
+    path.unlink()
+    path.mkdir()
+    (problem,) = verify(cache.cache_dir).problems
+    assert problem.path == path
+    assert str(path) in problem.message

@@ -16,7 +16,6 @@ from slipstream_cache.cache import SampleCache
 from slipstream_cache.derived import DERIVED_DIRECTORY, read_derived
 from slipstream_cache.errors import (
     CacheError,
-    CacheNotFoundError,
     DerivedNotFoundError,
     FieldNameError,
     IndexNotFoundError,
@@ -107,7 +106,7 @@ def verify(
     directory = cache.cache_dir if isinstance(cache, SampleCache) else Path(cache).absolute()
     try:
         opened = SampleCache.open(directory)
-    except (CacheNotFoundError, ManifestError, UnsupportedVersionError) as error:
+    except (OSError, ManifestError, UnsupportedVersionError) as error:
         problem = Problem(directory / MANIFEST_NAME, str(error))
         return Report(directory, (problem,), (), 1, 0, 0)
     check = _Check(opened, level == "full", progress)
