@@ -2,8 +2,8 @@
 
     uv run python benchmarks/benchmark_growth.py [--largest 7] [--rounds 5] [--json PATH]
 
-Caches are manifests alone, since opening looks at nothing else; each is opened in a process of its
-own, after a small one. Orders are made in this process, each for another epoch.
+Times are CPU times of one thread. Caches are manifests alone, since opening looks at nothing else;
+each is opened in a process of its own, after a small one. Orders are those of other epochs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,25 +22,51 @@ from slipstream_loader.machine import machine_info
 from slipstream_loader.order import permutation
 
 sys.path.append(str(Path(__file__).parents[1] / "packages" / "slipstream-cache" / "benchmarks"))
-from benchmark_open import open_once, write_manifest
+from benchmark_open import write_manifest
+
+OPEN = """
+import resource, sys, time
+from slipstream_cache import SampleCache
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+kept = [SampleCache.open(sys.argv[1])]
+for path in sys.argv[2:]:
+    before, started = resident(), time.process_time()
+    kept.append(SampleCache.open(path))
+    print(time.process_time() - started, resident() - before)
+"""
 
 
-def measure(exponent: int, small: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """The figures of one number of samples."""
-    num_samples = 10**exponent
-    cache = write_manifest(folder / str(exponent), num_samples, 9_000)
-    opened = [open_once(small, cache) for _ in range(rounds)]
-    orders = []
-    for epoch in range(rounds):
-        started = time.perf_counter()
-        permutation("random", num_samples, seed=0, epoch=epoch)
-        orders.append(time.perf_counter() - started)
-    return {
-        "samples": num_samples,
-        "open_ms": [1e3 * seconds for seconds, _ in opened],
-        "open_megabytes": statistics.median(grown for _, grown in opened) / 1e6,
-        "order_ms": [1e3 * seconds for seconds in orders],
-    }
+def opened(caches: list[Path]) -> list[tuple[float, float]]:
+    """CPU seconds and bytes for each cache but the first, in one new process."""
+    command = [sys.executable, "-c", OPEN, *map(str, caches)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    pairs = [line.split() for line in run.stdout.splitlines()]
+    return [(float(seconds), float(grown)) for seconds, grown in pairs]
+
+
+def ordered(num_samples: int, epoch: int) -> float:
+    """CPU seconds for the order of an epoch."""
+    started = time.process_time()
+    permutation("random", num_samples, seed=0, epoch=epoch)
+    return time.process_time() - started
+
+
+def measure(sizes: list[int], rounds: int, folder: Path) -> list[dict[str, Any]]:
+    """The figures of each number of samples."""
+    caches = [write_manifest(folder / "small", 1000, 1000)]
+    caches += [write_manifest(folder / str(size), size, 9_000) for size in sizes]
+    opens = [opened(caches) for _ in range(rounds)]
+    return [
+        {
+            "samples": size,
+            "open_ms": [1e3 * found[number][0] for found in opens],
+            "open_megabytes": statistics.median(found[number][1] for found in opens) / 1e6,
+            "order_ms": [1e3 * ordered(size, epoch) for epoch in range(rounds)],
+        }
+        for number, size in enumerate(sizes)
+    ]
 
 
 def main() -> None:
@@ -49,17 +76,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    permutation("random", 1000, seed=0, epoch=0)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        small = write_manifest(folder / "small", 1000, 1000)
-        sizes = range(3, options.largest + 1)
-        rows = [measure(exponent, small, folder, options.rounds) for exponent in sizes]
+    ordered(1000, 0)
+    with tempfile.TemporaryDirectory() as folder:
+        sizes = [10**exponent for exponent in range(3, options.largest + 1)]
+        rows = measure(sizes, options.rounds, Path(folder))
     for row in rows:
-        opened, ordered = (statistics.median(row[name]) for name in ("open_ms", "order_ms"))
+        opening, order = (statistics.median(row[name]) for name in ("open_ms", "order_ms"))
         print(
-            f"{row['samples']:>12,} samples: open {opened:8.2f} ms, {row['open_megabytes']:.1f} MB"
-            f"; order of an epoch {ordered:9.2f} ms"
+            f"{row['samples']:>12,} samples: open {opening:8.2f} ms, {row['open_megabytes']:.1f} MB"
+            f"; order of an epoch {order:9.2f} ms"
         )
     if options.json:
         figures = {"rounds": options.rounds, "machine": machine_info(), "rows": rows}

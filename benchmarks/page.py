@@ -43,6 +43,8 @@ def plots(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 for contestant, found in photos["contestants"].items()
                 if contestant.split()[-1] == job and not contestant.startswith("bare")
             }
+            if not rows:
+                continue
             ours = {"yuv420 rrc": "slipstream, yuv420", job: "slipstream"}
             titled = {ours.get(key, key.split()[0]): value for key, value in rows.items()}
             ordered = dict(sorted(titled.items(), key=lambda row: -row[1][0]))
@@ -62,7 +64,7 @@ def plots(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
             words: [(row["samples"], spread(row[name])) for row in growth["rows"]]
             for words, name in (("open the cache", "open_ms"), ("order of an epoch", "order_ms"))
         }
-        yield "growth", lines("Cost as data grows", "samples", "milliseconds", series)
+        yield "growth", lines("Cost as data grows", "samples", "CPU milliseconds", series)
 
 
 def tables(results: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
