@@ -103,10 +103,18 @@ def _ratio(row: dict[str, Any]) -> list[str]:
     return [row["row"], *(f"{row['ratio'][key]:.2f}" for key in ("median", "low", "high")), wanted]
 
 
+def _facts(machine: dict[str, Any]) -> Iterator[str]:
+    for name, value in machine.items():
+        if isinstance(value, dict):
+            yield from _facts(value)
+        elif value is not None:
+            yield f"{name.replace('_', ' ')} {value}"
+
+
 def page(figures: dict[str, Any]) -> str:
     """The page as HTML."""
     results = figures["results"]
-    machine = ", ".join(f"{key} {value}" for key, value in figures["machine"].items())
+    machine = ", ".join(_facts(figures["machine"]))
     parts = [
         f"<p>{escape(machine)}; commit {escape(str(figures['commit']))}, {figures['time']}.</p>"
     ]

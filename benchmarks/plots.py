@@ -61,7 +61,7 @@ def lines(
     title, x_label, y_label : str
     series : mapping of str to sequence of (x, (middle, smallest, largest))
     """
-    height, left, right = 320, 70, 20
+    height, left, right = 320, 70, 44
     points = [(x, y) for found in series.values() for x, ys in found for y in ys]
     x_range, y_range = ([f(p[axis] for p in points) for f in (min, max)] for axis in (0, 1))
 
