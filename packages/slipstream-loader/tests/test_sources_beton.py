@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from slipstream_cache import SampleCache, SourceReadError, StorageOptions, concatenate, subset
+from slipstream_cache.source import is_sequential
 from slipstream_loader import (
     BetonSource,
     ExportError,
@@ -287,6 +288,7 @@ def test_from_s3(written: bytes, tmp_path: Path, s3_bucket: Any, monkeypatch: An
     local = SlipstreamDataset(tmp_path / "a.beton", cache_dir=tmp_path)
     assert [remote[n] for n in (4, 0, 1, 2, 3, 5)] == [samples()[n] for n in (4, 0, 1, 2, 3, 5)]
     assert remote.cache_path == local.cache_path
+    assert is_sequential(remote.source) == is_sequential(local.source)  # so the parts are the same
     cache = prepare_cache(remote)
     assert [cache[n] for n in range(6)] == samples()
 

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from slipstream_cache import SourceReadError
+from slipstream_cache.source import is_sequential
 from slipstream_loader import MDSSource, SlipstreamDataset, prepare_cache
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 from slipstream_loader.sources import open_source
@@ -239,6 +240,7 @@ def test_from_s3(tmp_path: Path, s3_bucket: Any, compression: str | None) -> Non
     assert isinstance(remote.source, MDSSource)
     local = SlipstreamDataset(tmp_path / "data", cache_dir=tmp_path / "caches")
     assert remote.cache_path == local.cache_path
+    assert is_sequential(remote.source) == is_sequential(local.source)  # so the parts are the same
     cache = prepare_cache(remote)
     assert [cache[n] for n in range(7)] == samples()
     shutil.rmtree(tmp_path / "data")

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from slipstream_cache import FieldSpec, FieldTypeError, Source, SourceReadError
-from slipstream_loader import SlipstreamDataset, SlipstreamLoader
+from slipstream_loader import SlipstreamDataset, SlipstreamHFDataset, SlipstreamLoader
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 from slipstream_loader.sources import HuggingFaceSource, TableSource, open_source
 from slipstream_loader.sources import parquet as parquet_module
@@ -111,8 +111,8 @@ def test_files_give_every_value(
         path = tmp_path / "data.parquet"
         dataset.to_parquet(path)
     elif form == "small groups":  # and read in steps, as large row groups are
-        monkeypatch.setattr(parquet_module, "_BLOCK_BYTES", 0)
-        monkeypatch.setattr(parquet_module, "_BLOCK_ROWS", 4)
+        monkeypatch.setattr(parquet_module, "_GROUP_BYTES", 0)
+        monkeypatch.setattr(parquet_module, "_rows_of_step", lambda rows, size: 4)
         path.mkdir()
         for k in range(3):
             part = dataset.select(range(10 * k, 10 * k + 10))
@@ -175,6 +175,37 @@ def test_fingerprint_of_dataset_objects(dataset: datasets.Dataset) -> None:
 
 def table(**columns: Any) -> pa.Table:
     return pa.table(columns)
+
+
+def test_fingerprint_does_not_depend_on_chunks(dataset: datasets.Dataset) -> None:
+    """Data sets of equal values agree, however their memory is cut; any other value differs."""
+    pieces = [dataset.select(range(k, k + 7)) for k in range(0, 28, 7)] + [dataset.select([28, 29])]
+    joined = datasets.concatenate_datasets(pieces)
+    assert joined.data.column("image").num_chunks > 1
+    assert HuggingFaceSource(joined).fingerprint() == HuggingFaceSource(dataset).fingerprint()
+    check(HuggingFaceSource(joined))
+    blobs = [b"ab", b"c", None, b"", b"d"]
+    prints = set()
+    for number, value in ((0, b"a"), (0, None), (2, b""), (3, None), (4, b"e"), (4, b"d")):
+        values = [*blobs[:number], value, *blobs[number + 1 :]]
+        prints.add(HuggingFaceSource(datasets.Dataset.from_dict({"x": values})).fingerprint())
+    assert len(prints) == 6
+
+
+def test_formats_and_transforms_of_dataset_objects(
+    dataset: datasets.Dataset, tmp_path: Path
+) -> None:
+    """Columns that a format leaves out are not stored; a transform is applied, but needs a name."""
+    chosen = open_source(dataset.with_format("torch", columns=["image", "label"]))
+    assert list(chosen.field_types) == ["image", "label"]
+    assert chosen[3] == {"image": jpeg(3), "label": 1}
+    doubled = dataset.with_transform(lambda rows: {"double": [2 * n for n in rows["small"]]})
+    with pytest.raises(SourceError, match=r"has a transform.*reset_format"):
+        open_source(doubled)
+    assert HuggingFaceSource(doubled.with_format(None))[3]["small"] == -3
+    data = SlipstreamHFDataset(doubled, name="doubled-v1", cache_dir=tmp_path)
+    cache = SlipstreamLoader(data, 30, verbose=False).cache
+    assert cache.load_batch(np.arange(30))["double"].tolist() == [-2 * i for i in range(30)]
 
 
 def test_plain_parquet_columns(tmp_path: Path) -> None:

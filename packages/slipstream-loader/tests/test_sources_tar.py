@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -391,6 +392,25 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     assert [cache[i]["image"] for i in range(40)] == [jpeg(i) for i in range(40)]
 
 
+def test_the_next_block_is_read_ahead() -> None:
+    """Who goes forward finds the next block; who jumps about causes no reading in vain."""
+    opened: list[int] = []
+    begun = [threading.Event() for _ in range(10)]
+
+    def open_stream(block: int) -> Iterator[Block[int]]:
+        opened.append(block)
+        begun[block].set()
+        yield Block(block, [block], 10)
+
+    reader = BlockReader(np.arange(11), np.arange(10), open_stream, ahead=2)
+    assert reader[0] == 0
+    assert begun[1].wait(20)
+    assert begun[2].wait(20)
+    assert [reader[i] for i in (6, 8)] == [6, 8]
+    assert sorted(opened) == [0, 1, 2, 6, 8]
+    assert [reader[i] for i in range(10)] == list(range(10))
+
+
 def test_blocks_that_were_served_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads forward keeps little; blocks that are still wanted stay until the limit."""
     monkeypatch.setattr(block_reader, "_KEPT_BYTES", 100)
@@ -403,7 +423,7 @@ def test_blocks_that_were_served_make_room(monkeypatch: pytest.MonkeyPatch) -> N
             yield Block(number, [2 * number, 2 * number + 1], 10)
 
     def reader() -> BlockReader[int]:
-        return BlockReader(np.arange(0, 41, 2), np.zeros(1, np.int64), open_stream)
+        return BlockReader(np.arange(0, 41, 2), np.zeros(1, np.int64), open_stream, ahead=0)
 
     forward = reader()
     assert [forward[i] for i in range(40)] == list(range(40))

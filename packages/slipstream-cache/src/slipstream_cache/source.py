@@ -38,7 +38,8 @@ class Source(Protocol):
     ``bytes``, ``str``; lists, dicts and None as JSON values.
 
     A source that is read forward, such as a compressed archive, says so by an attribute
-    ``is_sequential`` that is true: builders then read no sample far ahead of the others.
+    ``is_sequential`` that is true: builders then read no sample far ahead of the others. Sources
+    of one fingerprint must agree on it, wherever they are read: it decides where parts end.
 
     A source that knows how large its samples are may say so by an attribute ``mean_sample_bytes``,
     from its content alone: builders then read no samples to plan the parts.

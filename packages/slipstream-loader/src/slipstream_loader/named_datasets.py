@@ -8,7 +8,12 @@ from typing import Any
 
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import DatasetArgumentError, SourceError
-from slipstream_loader.sources.huggingface import HubTables, HuggingFaceSource, is_hub_url
+from slipstream_loader.sources.huggingface import (
+    HubTables,
+    HuggingFaceSource,
+    is_hub_url,
+    is_hugging_face,
+)
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.parquet import TableSource
 from slipstream_loader.sources.tar import TarSource
@@ -72,7 +77,8 @@ class SlipstreamHFDataset(SlipstreamDataset):
         elif split != "train":
             raise DatasetArgumentError("split= is for hf:// URLs; an open data set is of one split")
         super().__init__(source, **options)
-        if not isinstance(self.source, (TableSource, HuggingFaceSource)):
+        is_known = isinstance(self.source, (TableSource, HuggingFaceSource))
+        if not is_known and not is_hugging_face(source):
             raise SourceError(f"{self.source!r} is no data set of Hugging Face")
 
 

@@ -7,7 +7,9 @@ imports pandas.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -28,8 +30,12 @@ def column_values(column: pa.ChunkedArray) -> ColumnValues:
     ValueError
         Its buffers are damaged.
     """
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return _array_values(array)
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    if len(chunks) == 1:
+        return _array_values(chunks[0])
+    if chunks and has_payloads(column.type):
+        return _Chunks([_array_values(chunk) for chunk in chunks])
+    return _array_values(column.combine_chunks())
 
 
 def _array_values(array: pa.Array) -> ColumnValues:
@@ -40,7 +46,7 @@ def _array_values(array: pa.Array) -> ColumnValues:
         return _extension_values(array)
     if pa.types.is_dictionary(kind):
         return _array_values(array.dictionary_decode())
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if is_payload(kind):
         return _Payloads(array, bytes)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _Payloads(array, _text)
@@ -67,6 +73,47 @@ def dtype_of(kind: pa.DataType) -> np.dtype[Any] | None:
         found: np.dtype[Any] = np.dtype(kind.to_pandas_dtype())
         return found
     return None
+
+
+def is_payload(kind: pa.DataType) -> bool:
+    """Whether values are bytes."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def has_payloads(kind: pa.DataType) -> bool:
+    """Whether values are bytes, or structs that hold some: too long to be moved together."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        return any(has_payloads(kind.field(k).type) for k in range(kind.num_fields))
+    return is_payload(kind)
+
+
+def flags_of(array: pa.Array) -> NDArray[np.bool_]:
+    """Which values are there and not null."""
+    found = _is_valid(array)
+    return np.ones(len(array), np.bool_) if found is None else found
+
+
+def payload_bytes(array: pa.Array) -> tuple[NDArray[np.int32] | NDArray[np.int64], memoryview]:
+    """Offsets of bytes or text, one more than there are values, and what they point into.
+
+    Raises
+    ------
+    ValueError
+        They point outside of it.
+    """
+    import pyarrow as pa
+
+    is_large = pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type)
+    _, raw, content = array.buffers()
+    offsets = _view(raw, np.dtype("<i8" if is_large else "<i4"), array.offset, len(array) + 1)
+    data = memoryview(b"" if content is None else content)
+    if (np.diff(offsets) < 0).any() or not 0 <= offsets[0] <= offsets[-1] <= len(data):
+        raise ValueError(f"the offsets of {array.type} values are damaged")
+    return offsets, data
 
 
 def _numbers(array: pa.Array) -> NDArray[Any]:
@@ -99,23 +146,30 @@ def _is_valid(array: pa.Array) -> NDArray[np.bool_] | None:
     return _flags(array.buffers()[0], array.offset, len(array))
 
 
+class _Chunks(Sequence[Any]):
+    """The values of several arrays, one after another."""
+
+    def __init__(self, arrays: Sequence[ColumnValues]) -> None:
+        self._arrays = arrays
+        self._ends = list(accumulate(map(len, arrays)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, row: Any) -> Any:
+        number = bisect.bisect_right(self._ends, row)
+        array = self._arrays[number]
+        return array[row - self._ends[number] + len(array)]
+
+
 class _Payloads(Sequence[Any]):
     """Bytes or text: each value is copied when it is asked for."""
 
     def __init__(self, array: pa.Array, convert: Callable[[memoryview], Any]) -> None:
-        import pyarrow as pa
-
-        is_large = pa.types.is_large_binary(array.type) or pa.types.is_large_string(array.type)
-        _, offsets, data = array.buffers()
-        self._offsets = _view(
-            offsets, np.dtype("<i8" if is_large else "<i4"), array.offset, len(array) + 1
-        ).tolist()
-        self._data = memoryview(b"" if data is None else data)
+        offsets, self._data = payload_bytes(array)
+        self._offsets = offsets.tolist()
         self._convert = convert
         self._is_valid = _is_valid(array)
-        ascending = all(a <= b for a, b in zip(self._offsets, self._offsets[1:], strict=False))
-        if not ascending or not 0 <= self._offsets[0] <= self._offsets[-1] <= len(self._data):
-            raise ValueError(f"the offsets of {array.type} values are damaged")
 
     def __len__(self) -> int:
         return len(self._offsets) - 1

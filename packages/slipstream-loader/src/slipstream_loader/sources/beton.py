@@ -102,11 +102,6 @@ class BetonSource:
         """The fields of every sample."""
         return dict(self._field_types)
 
-    @property
-    def is_sequential(self) -> bool:
-        """Whether samples are best read in their order."""
-        return self._file.is_remote
-
     def __len__(self) -> int:
         return len(self._tables)
 

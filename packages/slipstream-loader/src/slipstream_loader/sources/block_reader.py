@@ -3,7 +3,7 @@
 A *block* is a run of consecutive samples that come together: a stretch of an archive, a row group.
 A *stream* is a run of blocks that only come one after another, such as all of a compressed archive.
 Threads that go forward together, as those of a build do, find what they need among the blocks that
-were read last; a step back opens the stream again.
+were read last; a step back opens the stream again. While they use one block, the next is read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -50,6 +52,8 @@ class BlockReader(Generic[T]):
         First block of each stream, ascending from 0.
     open_stream : callable
         ``open_stream(block)`` yields the blocks of a stream from that one, or one before, on.
+    ahead : int
+        Blocks that are read, each on a thread of its own, before they are asked for.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class BlockReader(Generic[T]):
         firsts: NDArray[np.int64],
         streams: NDArray[np.int64],
         open_stream: Callable[[int], Iterator[Block[T]]],
+        *,
+        ahead: int = 1,
     ) -> None:
         self._firsts, self._streams, self._open_stream = firsts, streams, open_stream
         self._ends = np.append(streams[1:], firsts.size - 1)
@@ -67,6 +73,8 @@ class BlockReader(Generic[T]):
         self._stream_locks = [threading.Lock() for _ in range(4 * _MAX_OPEN)]
         self._open: OrderedDict[int, tuple[int, Iterator[Block[T]]]] = OrderedDict()
         self._failed: dict[int, tuple[int, float, OSError]] = {}
+        self._ahead, self._newest, self._requested = ahead, -1, -1
+        self._pool: ThreadPoolExecutor | None = None
 
     def __getitem__(self, index: int) -> T:
         """Read one sample.
@@ -91,10 +99,32 @@ class BlockReader(Generic[T]):
     def _serve(self, number: int) -> None:
         """Count a sample that is asked for; a block without others is the first to be dropped."""
         with self._lock:
-            if number in self._kept:
-                self._num_unserved[number] -= 1
-                if self._num_unserved[number] == 0:
-                    self._kept.move_to_end(number, last=False)
+            block = self._kept.get(number)
+            if block is None:
+                return
+            if self._num_unserved[number] == len(block.samples):
+                self._look_ahead(number)
+            self._num_unserved[number] -= 1
+            if self._num_unserved[number] == 0:
+                self._kept.move_to_end(number, last=False)
+
+    def _look_ahead(self, number: int) -> None:
+        """Begin to read the blocks behind one that follows the one before it."""
+        is_next, self._newest = number == self._newest + 1, number
+        if not is_next:
+            self._requested = number
+            return
+        last = min(number + self._ahead, self._firsts.size - 2)
+        for coming in range(max(number, self._requested) + 1, last + 1):
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._ahead, "slipstream-ahead")
+            self._pool.submit(self._read_ahead, coming)
+            self._requested = coming
+
+    def _read_ahead(self, number: int) -> None:
+        with suppress(OSError):  # whoever asks for it tries again
+            if self._find(number) is None:
+                self._read(number)
 
     def _read(self, number: int) -> Block[T]:
         stream = bisect.bisect_right(self._streams, number) - 1

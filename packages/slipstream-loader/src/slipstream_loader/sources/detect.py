@@ -14,9 +14,9 @@ from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
 from slipstream_loader.sources.beton import BetonSource, is_beton
 from slipstream_loader.sources.huggingface import (
     HubTables,
-    HuggingFaceSource,
     is_hub_url,
     is_hugging_face,
+    open_hugging_face,
 )
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.iterable import IterableSource, is_iterable
@@ -80,7 +80,7 @@ def open_source(
     if isinstance(source, (SampleReader, Source)):
         return source
     if is_hugging_face(source):
-        return HuggingFaceSource(source, name)
+        return open_hugging_face(source, name)
     if is_iterable(source):
         return IterableSource(source, name, cache_root=access.cache_root)
     return SequenceSource(source, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from slipstream_cache import FieldSpec
 from slipstream_cache.file_hashes import content_hash
+from slipstream_cache.processors import usable_processors
 from slipstream_loader.errors import (
     EmptyDatasetError,
     RemoteError,
@@ -19,8 +21,10 @@ from slipstream_loader.errors import (
     SampleReadError,
     SourceError,
 )
+from slipstream_loader.sources.arrow_hash import hash_of_table
 from slipstream_loader.sources.arrow_rows import ArrowForm, class_names, import_pyarrow
 from slipstream_loader.sources.block_reader import Block, BlockReader
+from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.table_splits import files_of_split
 
 _URL: Final = re.compile(
@@ -29,7 +33,7 @@ _URL: Final = re.compile(
 )
 _CONVERTED: Final = "refs/convert/parquet"
 """The branch on which the Hub keeps a parquet form of other data sets."""
-_RECIPE: Final = "hugging face data set 2"
+_RECIPE: Final = "hugging face data set 3"
 _BLOCK_ROWS: Final = 64
 _READ_AHEAD_BYTES: Final = 8 << 20
 
@@ -101,7 +105,8 @@ class HuggingFaceSource:
     Parameters
     ----------
     dataset : datasets.Dataset
-        One split. Images are taken as the files that the data set holds, undecoded.
+        One split. Images are taken as the files that the data set holds, undecoded; columns that
+        its format leaves out are left out.
     name : str, optional
         A name for this content, which takes the place of its fingerprint.
 
@@ -109,6 +114,8 @@ class HuggingFaceSource:
     ------
     EmptyDatasetError
         It has no rows.
+    SourceError
+        It has a transform, which is not applied here: see ``open_hugging_face``.
 
     Notes
     -----
@@ -122,7 +129,14 @@ class HuggingFaceSource:
         import_pyarrow()
         if len(dataset) == 0:
             raise EmptyDatasetError("the data set has no rows")
-        self._dataset, self._name = dataset.with_format("arrow"), name
+        if _has_transform(dataset):
+            raise SourceError(
+                "the data set has a transform. To store what it holds, take off the transform: "
+                "dataset.reset_format(); to store what the transform gives, name that: "
+                "name='my-data-v1'"
+            )
+        columns = dataset.format["columns"]
+        self._dataset, self._name = dataset.with_format("arrow", columns=columns), name
         self._form = ArrowForm(self._table(0, 1).schema, self._table(0, 1), self._where)
         self.classes: list[str] = class_names(dataset.features.arrow_schema)
         """Names of the classes of the only class label; else empty."""
@@ -176,10 +190,14 @@ class HuggingFaceSource:
     def _hash_of_values(self) -> str:
         digest = content_hash()
         digest.update(str(self._table(0, 1).schema.remove_metadata()).encode())
-        for begin in range(0, len(self), _BLOCK_ROWS):
-            for batch in self._table(begin, begin + _BLOCK_ROWS).combine_chunks().to_batches():
-                digest.update(memoryview(batch.serialize()))
+        begins = range(0, len(self), _BLOCK_ROWS)
+        with ThreadPoolExecutor(usable_processors(), "slipstream-hash") as pool:
+            for found in pool.map(self._hash_of_block, begins):
+                digest.update(found)
         return digest.hexdigest()
+
+    def _hash_of_block(self, begin: int) -> bytes:
+        return hash_of_table(self._table(begin, begin + _BLOCK_ROWS))
 
     def _table(self, begin: int, end: int) -> Any:
         return self._dataset[begin : min(end, len(self))]
@@ -187,7 +205,7 @@ class HuggingFaceSource:
     @cached_property
     def _blocks(self) -> BlockReader[dict[str, Any]]:
         firsts = np.append(np.arange(0, len(self), _BLOCK_ROWS), len(self))
-        return BlockReader(firsts, np.arange(firsts.size - 1), self._read_block)
+        return BlockReader(firsts, np.arange(firsts.size - 1), self._read_block, ahead=0)
 
     def _read_block(self, number: int) -> Iterator[Block[dict[str, Any]]]:
         begin = number * _BLOCK_ROWS
@@ -197,6 +215,25 @@ class HuggingFaceSource:
         except SourceError as error:
             raise SampleReadError(str(error)) from error
         yield Block(number, samples, table.nbytes)
+
+
+def open_hugging_face(dataset: Any, name: str | None = None) -> HuggingFaceSource | SequenceSource:
+    """The rows of a ``datasets.Dataset``; one with a transform and a name: what that gives.
+
+    The transform is called once for each sample, when the cache is built.
+
+    Raises
+    ------
+    SourceError
+        It has a transform and no name.
+    """
+    if name is not None and _has_transform(dataset):
+        return SequenceSource(dataset, name)
+    return HuggingFaceSource(dataset, name)
+
+
+def _has_transform(dataset: Any) -> bool:
+    return bool(dataset.format["type"] == "custom")
 
 
 def is_hugging_face(source: Any) -> bool:

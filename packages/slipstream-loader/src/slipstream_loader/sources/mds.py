@@ -133,8 +133,8 @@ class MDSSource:
 
     @property
     def is_sequential(self) -> bool:
-        """Whether samples are best read in their order."""
-        return self._is_remote or any(shard.compression for shard in self._shards)
+        """Whether samples are best read in their order: they are compressed."""
+        return any(shard.compression for shard in self._shards)
 
     def __len__(self) -> int:
         return int(self._starts[-1])

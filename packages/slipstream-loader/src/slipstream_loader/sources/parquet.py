@@ -39,9 +39,11 @@ ARROW_EXTENSIONS: Final = (".parquet", ".arrow")
 _RECIPE: Final = "tables 1"
 _OPENED_AT_A_TIME: Final = 16
 _BLOCK_ROWS: Final = 64
-_BLOCK_BYTES: Final = 16 << 20
-"""Row groups that are larger are read in steps of ``_BLOCK_ROWS`` rows."""
-
+"""Of Arrow files, which lie in memory maps."""
+_GROUP_BYTES: Final = 16 << 20
+"""Row groups that are larger are read in steps."""
+_STEP_BYTES: Final = 2 << 20
+"""About the size of a step: while it is used, the next is decoded."""
 
 _BUFFER_BYTES: Final = {False: 1 << 16, True: 1 << 20}
 """Of one read of a column, by whether it takes a request."""
@@ -291,11 +293,7 @@ class _ParquetFile:
         numbers = range(self.metadata.num_row_groups)
         groups = [self.metadata.row_group(number) for number in numbers]
         self.group_rows = [group.num_rows for group in groups]
-        self.steps = [
-            group.num_rows if group.total_byte_size <= _BLOCK_BYTES else _BLOCK_ROWS
-            for group in groups
-        ]
-        self.steps = [max(1, step) for step in self.steps]
+        self.steps = [max(1, _rows_of_step(g.num_rows, g.total_byte_size)) for g in groups]
         self.is_read_in_steps = self.steps != [max(1, rows) for rows in self.group_rows]
 
     def tables(self, group: int, step: int) -> Iterator[pa.Table]:
@@ -317,6 +315,10 @@ class _ParquetFile:
                     pending, rows, number = [], 0, number + 1
         if pending and number >= step:
             yield pa.Table.from_batches(pending)
+
+
+def _rows_of_step(num_rows: int, num_bytes: int) -> int:
+    return num_rows if num_bytes <= _GROUP_BYTES else num_rows * _STEP_BYTES // num_bytes
 
 
 class _ArrowFile:

@@ -14,6 +14,7 @@ from slipstream_loader.sources.forward_file import Compression, DecompressedRead
 from slipstream_loader.sources.stored_file import StoredFile
 
 _BLOCK_BYTES: Final = 4 << 20
+_REQUESTS_AHEAD: Final = 4
 
 
 class MemberReader:
@@ -47,7 +48,9 @@ class MemberReader:
         elif file.is_remote:
             firsts = blocks_by_place(starts, _BLOCK_BYTES)
             plain = _PlainBlocks(file, starts, sizes, firsts)
-            self._blocks = BlockReader(firsts, np.arange(firsts.size - 1), plain.open)
+            self._blocks = BlockReader(
+                firsts, np.arange(firsts.size - 1), plain.open, ahead=_REQUESTS_AHEAD
+            )
 
     def __getitem__(self, number: int) -> bytes:
         """The data of a member.
