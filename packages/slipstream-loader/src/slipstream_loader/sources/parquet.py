@@ -42,7 +42,7 @@ _BLOCK_ROWS: Final = 64
 """Of Arrow files, which lie in memory maps."""
 _GROUP_BYTES: Final = 16 << 20
 """Row groups that are larger are read in steps."""
-_STEP_BYTES: Final = 2 << 20
+_STEP_BYTES: Final = 8 << 20
 """About the size of a step: while it is used, the next is decoded."""
 
 _BUFFER_BYTES: Final = {False: 1 << 16, True: 1 << 20}
