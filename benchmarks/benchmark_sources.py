@@ -43,7 +43,7 @@ LOCAL_KINDS = (
     "generator",
     "litdata",
 )
-S3_KINDS = ("s3 tar", "s3 parquet", "s3 litdata")
+S3_KINDS = ("s3 tar", "s3 tar.gz", "s3 parquet", "s3 litdata")
 KINDS = (*LOCAL_KINDS, *S3_KINDS)
 _BUCKET = "benchmark"
 _MODES = {"tar": "w", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}

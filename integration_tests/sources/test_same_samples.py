@@ -129,7 +129,10 @@ def arrow(root: Path) -> Path:
 
 
 def map_style(root: Path) -> torchvision.datasets.ImageFolder:
-    return torchvision.datasets.ImageFolder(str(folder(root)), loader=Image.open)
+    def load(path: str) -> Image.Image:
+        return Image.open(io.BytesIO(Path(path).read_bytes()))
+
+    return torchvision.datasets.ImageFolder(str(folder(root)), loader=load)
 
 
 def iterable(_: Path) -> Callable[[], Iterator[dict[str, Any]]]:
