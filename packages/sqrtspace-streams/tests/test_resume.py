@@ -103,6 +103,54 @@ def test_another_run_is_refused(tmp_path: Path) -> None:
     assert len(evaluate_resumable(pipeline(), "near", tmp_path)) == 499
 
 
+FACTOR = 2.0
+
+
+def helper(x: np.ndarray) -> np.ndarray:
+    return x * FACTOR
+
+
+def test_what_a_stage_uses_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A helper, a constant of its module, a partial, a weight; not what an object remembers."""
+    from functools import partial
+
+    from sqrtspace_streams.resume.fingerprint import differences, fingerprint
+
+    class Held:
+        def __init__(self) -> None:
+            self.seen: dict[str, int] = {}
+
+    class Weighted:
+        def __init__(self, weight: float) -> None:
+            self.weight = np.full(3, weight)
+
+        def __call__(self, x: np.ndarray) -> np.ndarray:
+            return x * self.weight[0]
+
+    held = Held()
+
+    def found(weight: float = 1.0, scale: int = 1) -> dict[str, str]:
+        pipe = SqrtSpacePipeline(window=2, hop=2)
+        pipe.stage("helped")(lambda x: helper(x) + len(held.seen))
+        pipe.stage("weighted")(Weighted(weight))
+        pipe.stage("partial")(partial(np.full_like, fill_value=scale))
+        pipe.stage("all", ["helped", "weighted", "partial"])(lambda a, b, c: a + b + c)
+        pipe.bind(SIGNAL)
+        question = pipe._question("all", None)
+        return fingerprint(question.compiled, question.arguments, pipe.source, pipe.settings)
+
+    before = found()
+    held.seen["x"] = 1
+    assert found() == before
+    assert differences(before, found(weight=2.0)) == ["stage 'weighted'"]
+    assert differences(before, found(scale=2)) == ["stage 'partial'"]
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert differences(before, found()) == ["stage 'helped'"]
+    monkeypatch.undo()
+    monkeypatch.setitem(globals(), "helper", lambda x: x * 2.0)
+    assert differences(before, found()) == ["stage 'helped'"]
+
+
 def test_damage_is_refused(tmp_path: Path) -> None:
     """Any flipped bit and any cut of the state, and of the rows that were committed."""
     with pytest.raises(StopError):

@@ -21,7 +21,7 @@ from sqrtspace_streams.resume.fingerprint import differences, fingerprint
 from sqrtspace_streams.resume.journal import Journal, sync_directory
 
 _ROWS = "rows.npy"
-_COMMIT_SHARE = 0.005  # of the time, at most
+_COMMIT_SHARE = 0.0025  # of the time, at most
 _CHUNK_BYTES = 4 << 20  # of rows that are read at once to check them
 
 
@@ -40,7 +40,7 @@ def evaluate_resumable(
     From time to time the rows so far are brought to the disk, and then the states of the kernels.
     Whenever the process is killed, the next one loses the windows since, and ends with the same
     bytes. A run that is over is not done again. Where states are written, a run takes at most
-    half a percent of its time for it.
+    a quarter of a percent of its time for it.
 
     Parameters
     ----------
