@@ -13,7 +13,8 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,8 +100,24 @@ def measure(
     }
 
 
+def table(results: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The figures as rows of a table in Markdown, those of both types side by side."""
+    cells: dict[str, list[str]] = {}
+    for found in results:
+        cells.setdefault(found["transform"], []).append(
+            f" {found['ours_ms']:.2f} | {found['torchvision_ms']:.2f} | "
+            f"{found['ratio']:.1f} ({found['ratio_low']:.1f} to {found['ratio_high']:.1f}) |"
+        )
+    yield "| transform |" + "".join(
+        f" {dtype}: ours, ms | torchvision, ms | ratio |" for dtype in ("float32", "uint8")
+    )
+    yield "|---|" + "---|---|---|" * 2
+    for name, columns in cells.items():
+        yield f"| {name} |" + "".join(columns)
+
+
 def main() -> None:
-    """Print one line a transform and type."""
+    """Print one line a transform and type, then a table of float32 and uint8."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
@@ -128,6 +145,7 @@ def main() -> None:
                     f"({figures['ratio_low']:.2f} to {figures['ratio_high']:.2f})",
                     flush=True,
                 )
+    print("", *table(results), sep="\n")
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)

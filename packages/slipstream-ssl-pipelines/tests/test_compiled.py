@@ -227,7 +227,7 @@ def test_kernels_refuse_what_does_not_fit() -> None:
         blur.filter_image(
             image, factors[:2], True, one, one, target.reshape(1, 2, 2, 3), ring, lines[:2]
         ),
-        flip.mirror(source, Grid(3, 2, 3, 1, 3), target),
+        flip.mirror(np.zeros(12, np.uint8), Grid(3, 2, 3, 1, 3), np.zeros(12, np.uint8)),
         warp.warp_nearest(source, grid, matrix[:1], target),
         warp.warp_nearest(source, grid, matrix * np.nan, target),
         warp.warp_bilinear(source, grid._replace(step=4), matrix, one, target),
