@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from slipstream_cache.additions import publish_addition
@@ -29,7 +28,7 @@ from slipstream_cache.derived import (
     derived_document,
     open_derived,
 )
-from slipstream_cache.encoding import Encoded, EncodedImage
+from slipstream_cache.encoding import EncodedImages
 from slipstream_cache.errors import (
     CacheError,
     CacheExistsError,
@@ -49,11 +48,13 @@ from slipstream_cache.publish import (
     seal_part,
     temporary_path,
 )
-from slipstream_cache.source import FieldSpec, StoredImage
+from slipstream_cache.source import FieldSpec
 from slipstream_cache.writers import PartWriter
 
 DeriveFunction: TypeAlias = Callable[[Payloads], Any]
 """Makes the derived values of a run of samples; ``derive`` says what it returns."""
+
+_Run: TypeAlias = "list[bytes] | EncodedImages"
 
 _RUN_SAMPLES: Final = 64
 _RUN_BYTES: Final = 2 << 20
@@ -210,9 +211,9 @@ class _Derivation:
 
     def _runs(
         self, pool: ThreadPoolExecutor, parts: list[PartInfo], runs_ahead: int
-    ) -> Generator[list[Encoded], None, None]:
+    ) -> Generator[_Run, None, None]:
         """Yield the encoded values of all runs in order, computed ahead on the pool."""
-        pending: deque[Future[list[Encoded]]] = deque()
+        pending: deque[Future[_Run]] = deque()
         try:
             for part in parts:
                 for begin, end in self._split(part):
@@ -238,7 +239,7 @@ class _Derivation:
             yield part.first_sample + begin, part.first_sample + stop
             begin = stop
 
-    def _make(self, begin: int, end: int) -> list[Encoded]:
+    def _make(self, begin: int, end: int) -> _Run:
         made = self._function(self._payloads(np.arange(begin, end)))
         try:
             return _encode(self._recipe.spec, made, end - begin)
@@ -248,29 +249,31 @@ class _Derivation:
                 f"{end - 1}: {error}"
             ) from error
 
-    def _write(self, parent: PartInfo, runs: Iterator[list[Encoded]]) -> Iterator[int]:
+    def _write(self, parent: PartInfo, runs: Iterator[_Run]) -> Iterator[int]:
         """Write and seal one part; yields the numbers of samples as they are written."""
         final = self._parts_directory / parent.name
         temporary = temporary_path(final)
         temporary.mkdir()
         try:
             writer = PartWriter(temporary, self._fields)
-            unsound = {Condition.DAMAGED: 0, Condition.UNREADABLE: 0}
+            conditions = np.zeros(len(Condition), np.int64)
             try:
                 while writer.num_samples < parent.num_samples:
-                    values = next(runs)
-                    for value in values:
-                        writer.add([value])
-                        if isinstance(value, EncodedImage) and value.image.condition in unsound:
-                            unsound[value.image.condition] += 1
-                    yield len(values)
+                    run = next(runs)
+                    if isinstance(run, EncodedImages):
+                        writer.add_images(run)
+                        conditions += np.bincount(run.rows["condition"], minlength=conditions.size)
+                    else:
+                        for value in run:
+                            writer.add([value])
+                    yield len(run)
                 files = writer.finish()
             finally:
                 writer.abandon()
             images = {}
             if self._recipe.spec.kind == "image":
-                counts = ImageCounts(unsound[Condition.DAMAGED], unsound[Condition.UNREADABLE])
-                images = {self._name: counts}
+                damaged, unreadable = conditions[[Condition.DAMAGED, Condition.UNREADABLE]].tolist()
+                images = {self._name: ImageCounts(damaged, unreadable)}
             part = replace(parent, files=files, images=images)
             if seal_part(temporary, part, []) is None and self._sealed(parent) is None:
                 discard(final)  # it was there, but not whole
@@ -279,7 +282,7 @@ class _Derivation:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _encode(spec: FieldSpec, made: Any, count: int) -> list[Encoded]:
+def _encode(spec: FieldSpec, made: Any, count: int) -> _Run:
     """What a function returned, as one value for each sample."""
     if spec.kind == "dense":
         array = np.asarray(made)
@@ -298,7 +301,8 @@ def _encode(spec: FieldSpec, made: Any, count: int) -> list[Encoded]:
     pieces = _pieces(data, (rows["size"] if wanted else rows).astype(np.int64))
     if not wanted:
         return list(pieces)
-    return [_encode_image(piece, row) for piece, row in zip(pieces, rows, strict=True)]
+    _check_rows(rows)
+    return EncodedImages.of(pieces, rows)
 
 
 def _pieces(data: Any, sizes: NDArray[np.int64]) -> list[bytes]:
@@ -318,19 +322,13 @@ def _pieces(data: Any, sizes: NDArray[np.int64]) -> list[bytes]:
     return [bytes(view[a:b]) for a, b in zip(starts, ends.tolist(), strict=True)]
 
 
+def _check_rows(rows: NDArray[np.void]) -> None:
+    for column, kind in (("codec", Codec), ("condition", Condition)):
+        unknown = set(np.unique(rows[column]).tolist()) - set(kind)
+        if unknown:
+            raise ValueError(f"{sorted(unknown)} in the column {column!r} are not of {kind}")
+
+
 def _check_bytes(data: Any) -> None:
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or not data.flags.c_contiguous:
         raise TypeError("expected data as a contiguous array of uint8, or a list of them")
-
-
-def _encode_image(payload: bytes, row: Any) -> EncodedImage:
-    image = StoredImage(
-        payload,
-        height=int(row["height"]),
-        width=int(row["width"]),
-        codec=Codec(int(row["codec"])),
-        orientation=int(row["orientation"]),
-        condition=Condition(int(row["condition"])),
-        flags=int(row["flags"]),
-    )
-    return EncodedImage(image, xxhash.xxh3_64_intdigest(payload))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from slipstream_cache.errors import FieldTypeError, UnsupportedImageError
 from slipstream_cache.image_intake import take_image
@@ -28,6 +30,25 @@ class EncodedImage(NamedTuple):
     image: StoredImage
     checksum: int
     """xxh3_64 of the payload."""
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Images of one field ready to be written, as columns."""
+
+    payloads: list[bytes]
+    rows: NDArray[np.void]
+    """``IMAGE_SAMPLE_DTYPE``, shape (len(payloads),): all but ``offset`` is right."""
+
+    @classmethod
+    def of(cls, payloads: list[bytes], rows: NDArray[np.void]) -> EncodedImages:
+        """With the checksums of the payloads; nothing is copied but the rows."""
+        summed = rows.copy()
+        summed["checksum"] = [xxhash.xxh3_64_intdigest(payload) for payload in payloads]
+        return cls(payloads, summed)
+
+    def __len__(self) -> int:
+        return len(self.payloads)
 
 
 Encoded: TypeAlias = "bytes | EncodedImage"

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import xxhash
 
-from slipstream_cache.encoding import Encoded, EncodedImage
+from slipstream_cache.encoding import Encoded, EncodedImage, EncodedImages
 from slipstream_cache.field_types import field_files
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE, PAYLOAD_PADDING_BYTES
 from slipstream_cache.manifest import FileInfo
@@ -53,6 +53,14 @@ class PartWriter:
         for writer, value in zip(self._writers, sample, strict=True):
             self.num_bytes += writer.add(value)
         self.num_samples += 1
+
+    def add_images(self, images: EncodedImages) -> None:
+        """Append samples of a part whose one field is an image field."""
+        (writer,) = self._writers
+        if not isinstance(writer, _ImageWriter):
+            raise TypeError("the part's field is not an image field")
+        self.num_bytes += writer.add_many(images)
+        self.num_samples += len(images)
 
     def finish(self) -> dict[str, FileInfo]:
         """Complete, sync and close all files; returns file name to size and hash."""
@@ -193,6 +201,17 @@ class _ImageWriter:
         )
         self._end += size
         return size
+
+    def add_many(self, images: EncodedImages) -> int:
+        for payload in images.payloads:
+            self._payloads.write(payload)
+        rows = images.rows.copy()
+        sizes = rows["size"].astype(np.int64)
+        ends = self._end + np.cumsum(sizes)
+        rows["offset"] = ends - sizes
+        self._rows += rows.tobytes()
+        self._end += int(sizes.sum())
+        return int(sizes.sum())
 
     def finish(self) -> dict[str, FileInfo]:
         self._payloads.write(bytes(PAYLOAD_PADDING_BYTES))

@@ -6,6 +6,7 @@ Pillow take what the native decoder refuses, as in crops.
 
 from __future__ import annotations
 
+import queue
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,10 +33,14 @@ from slipstream_decoders.engines.native import NativeDecoder
 from slipstream_decoders.engines.pillow import PillowEngine
 from slipstream_decoders.status import DecodeStatus, failed_rows, raise_for_status
 from slipstream_decoders.threads import kernel_threads
+from slipstream_decoders.views import addresses_of
 from slipstream_decoders.yuv420 import yuv420_size
 
 _NOTHING = np.empty(0, np.uint8)
 _BLOCK_BYTES = 64 << 20
+
+_idle: queue.SimpleQueue[NativeDecoder] = queue.SimpleQueue()
+"""Decoders of runs that have ended, with their tables and memory."""
 
 
 @dataclass(frozen=True)
@@ -74,22 +79,32 @@ def build_yuv420(
     images = Yuv420Images([_NOTHING] * len(batch), np.zeros(len(batch), np.int32))
 
     def build(begin: int, end: int) -> None:
-        encoder = _Encoder(batch)
+        encoder = _Encoder(batch, _take_decoder())
         statuses = _screened(batch, begin, end)
-        places = _places(batch, np.arange(begin, end)[statuses == DecodeStatus.OK], buffers)
+        rows = begin + np.flatnonzero(statuses == DecodeStatus.OK)
+        payloads = _room(batch, rows, buffers)
         images.statuses[begin:end] = statuses
-        encoder.decode_natively(places, images.statuses)
-        for row, payload in places.items():
-            reason = ""
-            if images.statuses[row] != DecodeStatus.OK:
+        encoder.decode_natively(rows, payloads, images.statuses)
+        refused = images.statuses[rows] != DecodeStatus.OK
+        for row, payload, is_refused in zip(rows.tolist(), payloads, refused.tolist(), strict=True):
+            if is_refused:
                 images.statuses[row], reason = encoder.encode(row, payload)
-            if images.statuses[row] == DecodeStatus.OK:
-                images.payloads[row] = payload
-            elif reason:
-                images.reasons[row] = reason
+                if images.statuses[row] != DecodeStatus.OK:
+                    if reason:
+                        images.reasons[row] = reason
+                    continue
+            images.payloads[row] = payload
+        _idle.put(encoder.decoder)
 
     kernel_threads(num_threads).run(build, len(batch))
     return images
+
+
+def _take_decoder() -> NativeDecoder:
+    try:
+        return _idle.get_nowait()
+    except queue.Empty:
+        return NativeDecoder()
 
 
 def _screened(batch: EncodedBatch, begin: int, end: int) -> NDArray[np.int32]:
@@ -102,9 +117,9 @@ def _screened(batch: EncodedBatch, begin: int, end: int) -> NDArray[np.int32]:
     return statuses
 
 
-def _places(
+def _room(
     batch: EncodedBatch, rows: NDArray[np.int64], buffers: Buffers | None
-) -> dict[int, NDArray[np.uint8]]:
+) -> list[NDArray[np.uint8]]:
     """Uninitialised memory for the payloads of some rows, in one block unless that is large.
 
     Headers may claim any size: what nothing is written to should not be asked for at once.
@@ -112,12 +127,11 @@ def _places(
     sizes = yuv420_size(batch.heights[rows].astype(np.int64), batch.widths[rows].astype(np.int64))
     ends = np.cumsum(sizes)
     if not rows.size or ends[-1] > _BLOCK_BYTES:
-        lengths = zip(rows.tolist(), sizes.tolist(), strict=True)
-        return {row: np.empty(size + READABLE_SLACK, np.uint8)[:size] for row, size in lengths}
+        return [np.empty(size + READABLE_SLACK, np.uint8)[:size] for size in sizes.tolist()]
     shape = (int(ends[-1]) + READABLE_SLACK,)
     block = np.empty(shape, np.uint8) if buffers is None else buffers.lend(shape, np.uint8)
-    places = zip(rows.tolist(), (ends - sizes).tolist(), ends.tolist(), strict=True)
-    return {row: block[start:end] for row, start, end in places}
+    starts = (ends - sizes).tolist()
+    return [block[start:end] for start, end in zip(starts, ends.tolist(), strict=True)]
 
 
 def as_yuv420(batch: EncodedBatch, context: BatchContext) -> EncodedBatch:
@@ -171,19 +185,23 @@ _Result = tuple[int, str]
 class _Encoder:
     """Brings images of a batch to YUV420, in one thread."""
 
-    def __init__(self, batch: EncodedBatch) -> None:
+    def __init__(self, batch: EncodedBatch, decoder: NativeDecoder) -> None:
         self._batch = batch
-        self._decoder = NativeDecoder()
+        self.decoder = decoder
         self._pillow = PillowEngine()
 
     def decode_natively(
-        self, places: dict[int, NDArray[np.uint8]], statuses: NDArray[np.int32]
+        self,
+        rows: NDArray[np.int64],
+        payloads: list[NDArray[np.uint8]],
+        statuses: NDArray[np.int32],
     ) -> None:
         """Write the payloads of all JPEGs that the native decoder takes, and their statuses."""
-        batch, decoder = self._batch, self._decoder
-        rows = np.array(list(places), np.int64)
+        batch, decoder = self._batch, self.decoder
         statuses[rows] = DecodeStatus.UNSUPPORTED
-        rows = rows[batch.codecs[rows] == CODEC_JPEG]
+        is_jpeg = batch.codecs[rows] == CODEC_JPEG
+        targets = addresses_of(payloads)[is_jpeg]
+        rows = rows[is_jpeg]
         if not rows.size:
             return
         sides = zip(batch.heights[rows].tolist(), batch.widths[rows].tolist(), strict=True)
@@ -195,7 +213,7 @@ class _Encoder:
             batch.sizes,
             batch.heights,
             batch.widths,
-            np.array([places[row].ctypes.data for row in rows.tolist()]),
+            targets,
             decoder.header,
             pixels.ctypes.data,
             pixels.nbytes,
@@ -228,7 +246,7 @@ class _Encoder:
     def _by_turbojpeg(
         self, row: int, height: int, width: int, payload: NDArray[np.uint8]
     ) -> _Result:
-        library, scratch = load_turbojpeg(), self._decoder.scratch
+        library, scratch = load_turbojpeg(), self.decoder.scratch
         # 4:1:0 pads the luma plane by up to three rows and columns, and so the chroma planes
         pixels = scratch.get("pixels", 3 * (height + 4) * (width + 4))
         words = scratch.get("header", 64)
