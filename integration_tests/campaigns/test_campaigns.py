@@ -48,6 +48,12 @@ def test_killed_trainings_are_resumed_exactly() -> None:
     assert campaign("kill_training.py", "--runs", 1)["kills"] > 0
 
 
+def test_killed_uploads_and_downloads_never_show_half_a_cache() -> None:
+    """And the next ones end with all of it."""
+    outcomes = campaign("kill_sync.py", "--runs", 1)["outcomes"]
+    assert sum(outcomes.values()) >= 2
+
+
 def test_processes_that_want_one_cache_at_once() -> None:
     """One builds, all see the same."""
     found = campaign("openers.py", "--processes", 3, "--samples", 40)
