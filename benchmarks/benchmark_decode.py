@@ -114,13 +114,16 @@ def measure(photos: PhotoSet, work: Path, options: argparse.Namespace) -> dict[s
     for name in ("raw", "rrc"):
         contestants[f"{name}, sequential"] = ours.loader(name, shuffle=False)
     peers = installed_peers(options.peers) if options.peers else []
+    (work / "peers").mkdir()
     repeat = ("--repeat", options.repeat, "--threads", options.threads)
     with ExitStack() as stack:
         for peer in peers:
             for job in ("rrc", "resize_crop"):
-                process = PeerProcess(peer, options.peers, photos.folder, (*repeat, "--work", job))
+                process = PeerProcess(
+                    peer, options.peers, photos.folder, (*repeat, "--work", job), work / "peers"
+                )
                 contestants[f"{peer} {job}"] = stack.enter_context(process)
-        turns = take_turns(contestants, options.rounds)
+        turns = take_turns(contestants, options.rounds, warm=work)
     rows = [
         ratio_row(title.format(peer=peer), target if peer == "ffcv" else None, turns, one, theirs)
         for peer in peers

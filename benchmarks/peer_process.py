@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -44,9 +45,18 @@ class PeerProcess:
         Of photos.
     options : sequence of str
         See ``peers/turns.py``.
+    work : Path, optional
+        Where it writes files of its own; default: where temporary files are.
     """
 
-    def __init__(self, name: str, python: Path, folder: Path, options: Sequence[object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        python: Path,
+        folder: Path,
+        options: Sequence[object],
+        work: Path | None = None,
+    ) -> None:
         self.name = name
         script = Path(__file__).parent / "peers" / f"{name}_peer.py"
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by __exit__
@@ -56,6 +66,7 @@ class PeerProcess:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            env=os.environ if work is None else {**os.environ, "TMPDIR": str(work)},
         )
 
     def __call__(self) -> Turn:

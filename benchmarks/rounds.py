@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -36,15 +37,33 @@ def timed_epoch(batches: Callable[[], Iterable[Any]], num_images: int) -> Turn:
     return Turn(num_images, seconds, cpu_seconds)
 
 
-def take_turns(contestants: Mapping[str, Contestant], rounds: int) -> Turns:
-    """Run every contestant once a round; a round before the first warms caches and kernels."""
+def take_turns(
+    contestants: Mapping[str, Contestant], rounds: int, warm: Path | None = None
+) -> Turns:
+    """Run every contestant once a round; a round before the first warms caches and kernels.
+
+    With ``warm``, all files below it are read before each turn: what a contestant reads is in
+    memory, however long the others took.
+    """
     turns: Turns = {name: [] for name in contestants}
     for number in range(rounds + 1):
         for name, contestant in contestants.items():
+            if warm is not None:
+                read_files(warm)
             turn = contestant()
             if number:
                 turns[name].append(turn)
     return turns
+
+
+def read_files(folder: Path) -> None:
+    """Read every file below a folder, and keep nothing."""
+    block = bytearray(1 << 20)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(block):
+                    pass
 
 
 def rates(turns: list[Turn]) -> list[float]:
