@@ -98,6 +98,55 @@ def test_a_batch_holds_every_field_in_its_type(dataset: SlipstreamDataset) -> No
         assert batch["meta"] == [{"number": i} for i in ids]
 
 
+def test_changing_a_batch_changes_no_other(
+    dataset: SlipstreamDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sample ids and masks are its own, not the epoch's."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    loader = _loader(dataset, drop_last=False)
+    iterator = iter(loader)
+    batch = next(iterator)
+    assert iterator._progress is not None
+    plan = iterator._progress.plan
+    expected = plan.sample_ids[:8].tolist()
+    batch["_indices"] -= 5
+    batch["_padding"][:] = True
+    assert plan.sample_ids[:8].tolist() == expected
+    assert not plan.is_padding[:8].any()
+    iterator.close()
+
+
+class _Gives(Stage):
+    """Gives the batch these items and labels in place of its field."""
+
+    def __init__(self, items: dict[str, Any], labels: dict[str, Any]) -> None:
+        self.items, self.labels = items, labels
+
+    def apply(self, value: Any, context: Any) -> Any:
+        context.labels.update(self.labels)
+        return dict(self.items)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [
+        (_Gives({"view": 1}, {}), _Gives({"view": 2}, {}), "view"),
+        (_Gives({"label": 1}, {}), _Gives({}, {}), "label"),
+        (_Gives({}, {"flip": 1}), _Gives({}, {"flip": 2}), "flip"),
+        (_Gives({"view": 1}, {"view": 2}), _Gives({}, {}), "view"),
+        (_Gives({"_indices": 1}, {}), _Gives({}, {}), "_indices"),
+    ],
+)
+def test_no_field_overwrites_another(
+    dataset: SlipstreamDataset, first: Stage, second: Stage, named: str
+) -> None:
+    """Views, labels, fields and sample ids of one name are an error that names both origins."""
+    loader = _loader(dataset, pipelines={"name": first, "vector": second})
+    with pytest.raises(LoaderError, match=f"batch\\['{named}'\\] is given by .* and by field"):
+        next(iter(loader))
+
+
 def test_an_epoch_has_every_sample_once(dataset: SlipstreamDataset) -> None:
     """Kept or dropped last batches, in shuffled and sequential order; len is exact."""
     for options, expected in [

@@ -78,6 +78,30 @@ def test_pixels_do_not_depend_on_the_batch(
         assert float(difference) * 255 * 0.225 <= 4
 
 
+@pytest.mark.parametrize("on_error", ["raise", "zero", "replace"])
+def test_the_whole_batch_is_on_the_device(
+    dataset: SlipstreamDataset, on_error: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The masks and sample ids too, on several ranks."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    loader = SlipstreamLoader(
+        dataset,
+        batch_size=5,
+        pipelines={"image": [DecodeRandomResizedCrop(8)]},
+        seed=3,
+        drop_last=False,
+        device="meta",
+        on_error=on_error,
+    )
+    masks = {"_padding"} if on_error == "raise" else {"_padding", "_valid"}
+    for batch in loader:
+        assert set(batch) == {"image", "label", "_indices"} | masks
+        assert {name: value.device.type for name, value in batch.items()} == dict.fromkeys(
+            batch, "meta"
+        )
+
+
 @pytest.mark.gpu
 def test_batches_of_a_gpu_are_kept(dataset: SlipstreamDataset) -> None:
     """Batches that are kept for long are those that the loader gave, views included."""

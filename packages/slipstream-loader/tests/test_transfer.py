@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,7 +23,14 @@ from slipstream_decoders import (
     Normalize,
 )
 from slipstream_loader import transfer as module
-from slipstream_loader.transfer import CpuTransfer, CudaTransfer, Delivery, device_of, transfer_to
+from slipstream_loader.transfer import (
+    CpuTransfer,
+    CudaTransfer,
+    Delivery,
+    device_of,
+    on_device,
+    transfer_to,
+)
 
 CUDA = torch.device("cuda", 0)
 
@@ -189,6 +196,47 @@ def test_all_threads_take_the_current_device_of_the_first(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: asked.append(device))
     transfer.receive(Delivery({}))
     assert asked == [torch.device("cuda", 3)]
+
+
+class _Pair(NamedTuple):
+    first: torch.Tensor
+    second: Any
+
+
+def test_every_tensor_of_a_batch_is_moved() -> None:
+    """Those in tuples, named tuples and lists that begin with something else too."""
+    one = torch.zeros(2)
+    batch = {"a": one, "b": (one, [one]), "c": ["text", {"d": one}], "e": _Pair(one, (one, 3))}
+    moved = on_device(batch, torch.device("meta"))
+    assert moved["c"][0] == "text"
+    assert moved["e"].second[1] == 3
+    assert type(moved["b"]) is tuple
+    assert type(moved["e"]) is _Pair
+    tensors = [
+        moved["a"],
+        moved["b"][0],
+        moved["b"][1][0],
+        moved["c"][1]["d"],
+        moved["e"].first,
+        moved["e"].second[0],
+    ]
+    assert [tensor.device.type for tensor in tensors] == ["meta"] * 6
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", False), ("cuda", True)])
+def test_copies_to_the_cpu_are_waited_for(
+    device: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing would say when an asynchronous one has ended."""
+    asked: list[Any] = []
+
+    def to(tensor: torch.Tensor, target: Any, *, non_blocking: bool) -> torch.Tensor:
+        asked.append((target, non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    on_device({"image": torch.zeros(2)}, torch.device(device))
+    assert asked == [(torch.device(device), expected)]
 
 
 @pytest.mark.gpu

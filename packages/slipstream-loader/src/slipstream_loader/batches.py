@@ -7,6 +7,7 @@ threads, without gradients, and keeps no state between batches but the pool of b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -46,8 +47,6 @@ class BatchMaker:
         Field -> stages; fields without one are given as they are stored.
     after_batch : sequence of callables
         Batch -> batch, applied last.
-    device : device or None
-        Where tensors end up.
     telemetry : Telemetry
     planes : PlanarImages, optional
         Take the images of its field from there.
@@ -59,7 +58,6 @@ class BatchMaker:
         fields: Sequence[str],
         pipelines: Mapping[str, StageLike | Sequence[StageLike]],
         after_batch: Sequence[Callable[[Batch], Batch]],
-        device: torch.device | None,
         telemetry: Telemetry,
         planes: PlanarImages | None = None,
     ) -> None:
@@ -73,7 +71,6 @@ class BatchMaker:
         }
         if planes is not None and planes.field in pipelines:
             self._images[planes.field] = planes
-        self._device = device
         self._telemetry = telemetry
 
     @property
@@ -120,26 +117,26 @@ class BatchMaker:
             From the layers below, naming sample ids.
         StageError
             If a stage raised anything else.
+        LoaderError
+            If two fields give the batch something of the same name.
         """
         batch: Batch = {}
+        origins = {INDICES: "the loader"}
         with torch.no_grad():
             for name in self._fields:
-                value = self._read(name, context)
+                own = replace(context, labels={})
+                value = self._read(name, own)
                 for stage_name, stage in self._pipelines.get(name, ()):
                     with self._telemetry.timed(f"{name}: {stage_name}"):
-                        value = _guarded(stage_name, stage, value, context, name)
-                if isinstance(value, dict) and name in self._pipelines:
-                    batch.update(value)
-                else:
-                    batch[name] = value
-            batch.update(context.labels)
-            batch[INDICES] = torch.from_numpy(context.sample_ids)
+                        value = _guarded(stage_name, stage, value, own, name)
+                is_merged = isinstance(value, dict) and name in self._pipelines
+                for items in (value if is_merged else {name: value}, own.labels):
+                    _add(batch, items, f"field {name!r}", origins)
+            batch[INDICES] = torch.from_numpy(context.sample_ids.copy())
             for transform in self._after_batch:
                 transform_name = getattr(transform, "__name__", type(transform).__name__)
                 with self._telemetry.timed(transform_name):
                     batch = _guarded(transform_name, transform, batch, context, None)
-            if self._device is not None:
-                batch = {name: _to_device(value, self._device) for name, value in batch.items()}
         self._telemetry.made(context.sample_ids)
         return batch
 
@@ -155,6 +152,17 @@ class BatchMaker:
         if self._planes is not None and name == self._planes.field:
             return self._planes.payloads(ids)
         return self._cache.payloads(name, ids)
+
+
+def _add(batch: Batch, items: Mapping[str, Any], origin: str, origins: dict[str, str]) -> None:
+    """Add what a field gives to the batch; nothing is overwritten."""
+    for name, value in items.items():
+        if name in origins:
+            raise LoaderError(
+                f"batch[{name!r}] is given by {origins[name]} and by {origin}: give the views or "
+                "labels of one of them another name, or exclude a field with exclude_fields"
+            )
+        batch[name], origins[name] = value, origin
 
 
 def _guarded(name: str, stage: Any, value: Any, context: BatchContext, field: str | None) -> Any:
@@ -197,14 +205,4 @@ def _as_tensor(value: Any) -> Any:
     """Arrays of a type that torch has become tensors without a copy; all else stays."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         return torch.from_numpy(value)
-    return value
-
-
-def _to_device(value: Any, device: torch.device) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.to(device, non_blocking=True)
-    if isinstance(value, dict):
-        return {name: _to_device(item, device) for name, item in value.items()}
-    if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
-        return [_to_device(item, device) for item in value]
     return value

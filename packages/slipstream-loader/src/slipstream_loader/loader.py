@@ -38,6 +38,7 @@ from slipstream_loader.transfer import (
     Delivery,
     batch_buffers,
     device_of,
+    on_device,
     transfer_to,
 )
 from slipstream_loader.yuv420 import ImageFormat
@@ -54,6 +55,7 @@ class _Epoch:
     plan: EpochPlan
     policy: FailurePolicy
     transfer: CpuTransfer | CudaTransfer
+    device: torch.device | None
     buffers: Buffers
     seed: int
     epoch: int
@@ -72,12 +74,18 @@ class _Epoch:
             buffers=self.buffers,
             num_threads=self.num_threads,
         )
-        delivery = self.transfer.prepare(lambda: self.policy.make(context))
-        if delivery.batch is None:
+        delivery = self.transfer.prepare(lambda: self._batch(context, rows))
+        return None if delivery.batch is None else delivery
+
+    def _batch(self, context: BatchContext, rows: slice) -> Batch | None:
+        """All of a batch, on its device in the end."""
+        batch = self.policy.make(context)
+        if batch is None:
             return None
         if self.has_padding:
-            delivery.batch[PADDING] = torch.from_numpy(self.plan.is_padding[rows])
-        return delivery
+            batch[PADDING] = torch.from_numpy(self.plan.is_padding[rows].copy())
+        moved: Batch = batch if self.device is None else on_device(batch, self.device)
+        return moved
 
     def _sample_ids(self, number: int) -> NDArray[np.int64]:
         return self.plan.sample_ids[self.plan.batch(number)]
@@ -318,7 +326,6 @@ class SlipstreamLoader:
             fields=fields,
             pipelines=self.pipelines,
             after_batch=after_batch_transforms,
-            device=self.device,
             batch_size=batch_size,
             indices=self._selection.indices,
             on_error=on_error,
@@ -366,6 +373,7 @@ class SlipstreamLoader:
             plan=plan,
             policy=self._reading.policy,
             transfer=self._transfer,
+            device=self.device,
             buffers=self._buffers,
             seed=self.seed,
             epoch=epoch,

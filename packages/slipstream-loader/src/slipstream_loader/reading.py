@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from slipstream_cache import SampleReader
@@ -30,7 +29,6 @@ class ReadingOptions:
     fields: Sequence[str]
     pipelines: Mapping[str, StageLike | Sequence[StageLike]]
     after_batch: Sequence[Callable[[Batch], Batch]]
-    device: torch.device | None
     batch_size: int
     indices: NDArray[np.int64] | None
     on_error: OnError
@@ -106,7 +104,6 @@ def _maker(
         options.fields,
         options.pipelines,
         options.after_batch,
-        options.device,
         telemetry,
         planes,
     )

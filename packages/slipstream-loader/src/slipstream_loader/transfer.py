@@ -75,9 +75,13 @@ class CudaTransfer:
         stream = torch.cuda.current_stream(self._device)
         if delivery.ready is not None:
             stream.wait_event(delivery.ready)
-        for tensor in _tensors(delivery.batch):
+
+        def record(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.is_cuda:
                 tensor.record_stream(stream)
+            return tensor
+
+        map_tensors(delivery.batch, record)
         return delivery.batch
 
 
@@ -124,12 +128,25 @@ def batch_buffers(pin_memory: bool, max_free: int) -> BufferPool | PinnedBuffers
     return PinnedBuffers() if pin_memory else BufferPool(max_free)
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
+def on_device(batch: Any, device: torch.device) -> Any:
+    """A batch with all its tensors on a device.
+
+    Copies to a GPU are asynchronous: they are done when the stream of this thread is. Those to the
+    CPU are waited for, as nothing tells the consumer when they are done.
+    """
+    is_asynchronous = device.type != "cpu"
+    return map_tensors(batch, lambda tensor: tensor.to(device, non_blocking=is_asynchronous))
+
+
+def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """A copy of dicts, lists and tuples, however nested, with each tensor replaced."""
     if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tensors(item)
+        return function(value)
+    if isinstance(value, dict):
+        return {name: map_tensors(item, function) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [map_tensors(item, function) for item in value]
+        if isinstance(value, list):
+            return items
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value
