@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
@@ -80,6 +81,52 @@ def test_closing_early_waits_for_the_threads() -> None:
     iterator.close()
     assert not _batch_threads()
     assert list(iterator) == []
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_closing_from_another_thread_ends_a_waiting_next(ahead: int) -> None:
+    """Whether the batch that is waited for was begun or not: it is the end, and no error."""
+    begun, release, ended = threading.Event(), threading.Event(), list[str]()
+
+    def make(number: int) -> int:
+        begun.set()
+        release.wait(20)
+        return number
+
+    iterator = _iterator(make, 10, ahead)
+
+    def consume() -> None:
+        try:
+            next(iterator)
+        except BaseException as error:  # noqa: BLE001
+            ended.append(type(error).__name__)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    assert begun.wait(20)
+    closer = threading.Thread(target=iterator.close)
+    closer.start()
+    deadline = time.monotonic() + 20
+    while iterator._pending and time.monotonic() < deadline:
+        time.sleep(0.01)
+    release.set()
+    consumer.join(20)
+    closer.join(20)
+    assert ended == ["StopIteration"]
+    _assert_threads_end()
+
+
+def test_closing_ends_a_next_whose_batch_was_not_begun() -> None:
+    """A batch that is taken out of the queue is the end too."""
+    release = threading.Event()
+    iterator = _iterator(lambda number: release.wait(20) and number, 10, ahead=1)
+    waiting: Future[tuple[int | None, float]] = Future()
+    iterator._pending[0] = waiting
+    waiting.cancel()
+    with pytest.raises(StopIteration):
+        next(iterator)
+    release.set()
+    iterator.close()
 
 
 def test_a_forgotten_iterator_stops_its_threads() -> None:

@@ -80,6 +80,12 @@ def test_nothing_measured_is_said() -> None:
     assert LoaderStats().wait_share == 0
 
 
+def test_batches_without_a_stage_have_a_verdict() -> None:
+    """All fields are left out, or the numbers were reset in the middle of a batch."""
+    stats = LoaderStats(batches=1, elapsed_seconds=1.0, wait_seconds=1.0)
+    assert stats.verdict == "no stage was measured yet"
+
+
 def test_replay_serves_one_batch_and_leaves_no_trace(dataset: SlipstreamDataset) -> None:
     """As many as an epoch has; the run's place stays what it was."""
     loader = SlipstreamLoader(dataset, batch_size=4, seed=0)

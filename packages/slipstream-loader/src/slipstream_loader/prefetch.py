@@ -7,10 +7,11 @@ failure is raised by the ``next()`` of the batch that failed, after all earlier 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from slipstream_loader.telemetry import Telemetry
@@ -49,6 +50,7 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
         """Batches that ``next()`` has returned or left out."""
         self._make = timed
         self._telemetry = telemetry
+        self._lock = threading.Lock()  # of what is pending: ``close`` may come from any thread
         self._remaining = iter(range(num_batches))
         self._pending: deque[Future[tuple[_Batch | None, float]]] = deque()
         self._executor = ThreadPoolExecutor(min(_MAKERS, ahead), "slipstream-batch")
@@ -66,7 +68,7 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
         Raises
         ------
         StopIteration
-            After the last batch, and after a failure or ``close``.
+            After the last batch, and after a failure or ``close``, also one by another thread.
         Exception
             Whatever made this batch fail.
         """
@@ -79,14 +81,25 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
 
     def _take(self) -> _Batch | None:
         started = time.perf_counter()
+        with self._lock:
+            if not self._pending:
+                raise StopIteration
+            future = self._pending[0]
         # An interrupt here leaves the batch in its place: the next call waits for it again.
-        error = self._pending[0].exception()
+        try:
+            error = future.exception()
+        except CancelledError:  # by ``close`` in another thread
+            raise StopIteration from None
         now = time.perf_counter()
-        future = self._pending.popleft()
+        with self._lock:
+            if not self._pending or self._pending[0] is not future:
+                raise StopIteration
+            self._pending.popleft()
+            if error is None:
+                self._submit_next()
         if error is not None:
             self.close()
             raise error
-        self._submit_next()
         self.num_taken += 1
         batch, finished = future.result()
         self._telemetry.taken(waited=now - started, lay_ready=max(0.0, started - finished))
@@ -97,8 +110,9 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
         self._stop(wait=True)
 
     def _stop(self, wait: bool) -> None:
-        self._remaining = iter(())
-        self._pending.clear()
+        with self._lock:
+            self._remaining = iter(())
+            self._pending.clear()
         self._executor.shutdown(wait=wait, cancel_futures=True)
 
     def __del__(self) -> None:

@@ -53,6 +53,8 @@ class LoaderStats:
                 f"bound by the training loop: it waited for data {100 * self.wait_share:.0f} % of "
                 "the time"
             )
+        if not self.stage_seconds:  # reset between the stages of a batch and its end, or no fields
+            return "no stage was measured yet"
         slowest = max(self.stage_seconds, key=lambda name: self.stage_seconds[name])
         share = self.stage_seconds[slowest] / sum(self.stage_seconds.values())
         return (
