@@ -195,6 +195,14 @@ def test_node_local_order_needs_equal_nodes() -> None:
         plans(2, local=1, num_stored=5, order=order)
 
 
+@pytest.mark.parametrize("options", [{"repeats": 2}, {"weights": np.ones(50)}])
+def test_node_local_order_refuses_what_is_not_local(options: dict[str, Any]) -> None:
+    """Repeats and weights would make nodes read each other's blocks."""
+    order = QuasiRandom(7, 2, node_local=True)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        plans(4, local=2, num_stored=50, order=order, **options)
+
+
 def test_torch_samplers_decide_what_they_are_given() -> None:
     """A sampler, a DistributedSampler (whose epoch is set) and a BatchSampler; a break in each."""
     base: dict[str, Any] = {"num_stored": 20}

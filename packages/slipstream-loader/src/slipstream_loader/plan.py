@@ -83,6 +83,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         _check_exclusive(self)
+        _check_node_local(self)
         if self.repeats < 1:
             raise ValueError(f"repeats must be at least 1, got {self.repeats}")
         if self.indices is not None:
@@ -93,8 +94,11 @@ class Selection:
     @property
     def is_elastic(self) -> bool:
         """Whether an epoch can be resumed with another number of ranks."""
-        local = isinstance(self.order, QuasiRandom) and self.order.node_local
-        return not (local or self.order == "contiguous" or self._is_given_by_rank)
+        return not (self._is_node_local or self.order == "contiguous" or self._is_given_by_rank)
+
+    @property
+    def _is_node_local(self) -> bool:
+        return isinstance(self.order, QuasiRandom) and self.order.node_local
 
     @property
     def _is_given_by_rank(self) -> bool:
@@ -307,6 +311,19 @@ def _check_exclusive(selection: Selection) -> None:
             raise ValueError(f"{name} already says which samples come: it excludes {others}")
         if not hasattr(getattr(selection, name), "__len__"):
             raise TypeError(f"{name} must have a length, or the loader would have none")
+
+
+def _check_node_local(selection: Selection) -> None:
+    """Blocks stay on their node only if the order is one of blocks, each sample once."""
+    if not selection._is_node_local:
+        return
+    others = ["weights"] if selection.weights is not None else []
+    others += ["repeats"] if selection.repeats > 1 else []
+    if others:
+        raise ValueError(
+            f"QuasiRandom(node_local=True) with {others}: samples would not stay on their node; "
+            "use node_local=False"
+        )
 
 
 def _check_weights(weights: NDArray[np.float64], expected: int) -> None:
