@@ -146,6 +146,18 @@ def test_a_data_set_is_opened_by_few_requests(
     assert cache[39]["data"] == large[39]["data"]
 
 
+def test_a_cache_that_is_there_needs_no_chunk(
+    s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening it again begins no download."""
+    url = str(s3_bucket.put_folder(write(tmp_path / "written", ROWS), "set"))
+    prepare_cache(SlipstreamDataset(url, cache_dir=tmp_path / "caches"), verbose=False)
+    begun: list[object] = []
+    monkeypatch.setattr(LitDataSource, "begin_downloads", begun.append)
+    prepare_cache(SlipstreamDataset(url, cache_dir=tmp_path / "caches"), verbose=False)
+    assert begun == []
+
+
 def test_many_threads_download_each_chunk_once(
     s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,8 +120,8 @@ def prepare_cache(
         if presync:
             given, source = source, presynced(source, path.parent, verbose=verbose)
             release(given)
+        _begin(source)  # not if the cache is there: nothing would be read, nor released
     with _build_progress(len(source), verbose) as progress:
-        _begin(source)
         return build(
             source,
             path,
