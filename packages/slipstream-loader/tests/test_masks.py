@@ -153,5 +153,24 @@ def test_masks_that_cannot_be_decoded(tmp_path: Path) -> None:
     assert (batch["mask"][1:3] == 255).all()
     batch = next(iter(SlipstreamLoader(dataset, 4, on_error="skip", **options)))
     assert batch["_indices"].tolist() == [0, 3]
+    with pytest.raises(ValueError, match="fill is a value of int32, got 2147483648"):
+        MaskCrop(crop, fill=2**31)
     with pytest.raises(TypeError, match="MaskCrop takes the crop stage"):
         MaskCrop(224)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_any_fill_is_kept(tmp_path: Path, damaged: bool) -> None:
+    """A fill that uint8 does not hold, such as torch's ignore_index; one dtype for all batches."""
+    given = [sample(i) for i in range(4)]
+    if damaged:
+        given[1]["mask"] = given[1]["mask"][:50]
+    dataset = SlipstreamDataset(select(given, as_files=["mask"]), cache_dir=tmp_path)
+    stage = MaskCrop(DecodeCenterCrop(16), fill=-100)
+    loader = SlipstreamLoader(
+        dataset, 4, shuffle=False, verbose=False, on_error="zero", pipelines={"mask": [stage]}
+    )
+    mask = next(iter(loader))["mask"]
+    assert mask.dtype == torch.int32
+    assert (mask == -100).all(dim=(1, 2)).tolist() == [False, damaged, False, False]
+    assert mask[[0, 2, 3]].min() >= 0

@@ -29,7 +29,8 @@ class MaskCrop(Stage):
         A stage equal to the image's, such as ``DecodeRandomResizedCrop(224)``: at the same place of
         its pipeline, with the same arguments.
     fill : int
-        The value of masks that cannot be decoded, where the loader's ``on_error`` is ``zero``.
+        The value of masks that cannot be decoded, where the loader's ``on_error`` is ``zero``; one
+        of int32, such as 255 or -100.
 
     Notes
     -----
@@ -45,6 +46,8 @@ class MaskCrop(Stage):
     def __init__(self, crop: CropStage, *, fill: int = 0) -> None:
         if not isinstance(crop, CropStage):
             raise TypeError(f"MaskCrop takes the crop stage of the images, got {crop!r}")
+        if not np.can_cast(np.min_scalar_type(fill), np.int32):
+            raise ValueError(f"fill is a value of int32, got {fill!r}")
         self.crop, self.fill = crop, fill
         self.__name__ = type(crop).__name__  # its stream of random numbers is the crop's
 
@@ -59,7 +62,7 @@ class MaskCrop(Stage):
 
         Returns
         -------
-        Tensor of uint8, or of int32 where values need it, shape (B, height, width)
+        Tensor of uint8, or of int32 where values or ``fill`` need it, shape (B, height, width)
 
         Raises
         ------
@@ -77,7 +80,7 @@ class MaskCrop(Stage):
         widths = np.array([one.shape[1] for one in maps], np.int32)
         windows = self.crop.boxes(heights, widths, context).window
         size = height_and_width(self.crop.size)
-        dtype = np.result_type(np.uint8, *(one.dtype for one in maps))
+        dtype = np.result_type(np.uint8, np.min_scalar_type(self.fill), *(m.dtype for m in maps))
         out = np.empty((len(maps), *size), np.int32 if dtype != np.uint8 else np.uint8)
         for row, one in enumerate(maps):
             out[row] = self.fill if row in failures else nearest(one, windows[row], size)
