@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slipstream_loader import SlipstreamDataset
+from slipstream_loader import SlipstreamDataset, named_pipelines
 from slipstream_loader.cli import main
 from slipstream_loader.sample_images import write_sample_folder
 
@@ -80,6 +81,7 @@ def test_demo_shows_the_main_job(folder: Path, tmp_path: Path) -> None:
     """A table with a rate for each pipeline, and a contact sheet; nothing else is left behind."""
     run = script("demo", "--source", folder, "--out", "sheet.png", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == "random resized crops of 12 images: sheet.png"
     for word in ("12 images", "bits per pixel", "raw", "center_crop", "rrc"):
         assert word in run.stdout
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -164,6 +166,45 @@ def test_a_wrong_pipeline_name_lists_the_right_ones(folder: Path, slipstream: Co
     run = slipstream("show", folder, "--cache-dir", "caches", "--out", "x.png", "--pipeline", "rcc")
     assert run.returncode == 2
     assert "center_crop" in run.stderr
+
+
+def test_a_pipeline_of_two_fields_is_a_usage_error(
+    slipstream: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named with its fields, without a traceback."""
+    point = EntryPoint("pair", "package:pair", named_pipelines.GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda point: lambda: {"image": [], "mask": []})
+    monkeypatch.setattr(named_pipelines, "entry_points", lambda group: [point])
+    run = slipstream("show", "photos", "--out", "x.png", "--pipeline", "pair")
+    assert run.returncode == 2
+    assert "'mask'" in run.stderr
+
+
+def test_a_package_that_is_missing_is_one_line(
+    slipstream: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to install, on one line."""
+    monkeypatch.setitem(sys.modules, "slipstream_s3sync", None)
+    run = slipstream("sync", "ls", "s3://bucket/lab")
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: ")
+    assert "pip install" in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1
+
+
+def test_paths_are_printed_as_they_are(folder: Path, tmp_path: Path, slipstream: Command) -> None:
+    """Nothing in a path is markup: no brackets, no names of emoji, on stdout and stderr."""
+    place = tmp_path / "[old]" / "[" / "x] :dog:"
+    build = slipstream("build", folder, "--cache-dir", place)
+    assert build.returncode == 0, build.stderr
+    cache = Path(build.stdout.splitlines()[-1])
+    assert cache.parent == place
+    assert f"cache {cache}" in slipstream("info", folder, "--cache-dir", place).stdout.splitlines()
+    sheet = place / "sheet.png"
+    assert slipstream("show", cache, "--out", sheet).stdout.splitlines() == [str(sheet)]
+    copy = slipstream("export", cache, "--folder", place / "copy")
+    assert copy.stdout.splitlines() == [f"12 samples: {place / 'copy'}"]
+    assert str(place / "none") in slipstream("build", place / "none").stderr
 
 
 def test_what_needs_no_torch_does_not_import_it(folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The ``slipstream`` command: one file a subcommand.
 
-An error of the library or of the system ends with exit code 1 and one clear line on stderr.
+An error of the library or of the system, or a package that is missing, ends with exit code 1 and
+one clear line on stderr.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from slipstream_loader.cli.report import report
 from slipstream_loader.cli.show import show
 from slipstream_loader.cli.stats import stats
 from slipstream_loader.cli.sync import sync
+from slipstream_loader.cli.tables import print_line
 from slipstream_loader.cli.verify import verify
 from slipstream_loader.errors import LoaderError
 
@@ -49,8 +51,8 @@ def main() -> None:
     )
     try:
         app()
-    except (CacheError, DecodeError, LoaderError, OSError, ValueError) as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+    except (CacheError, DecodeError, LoaderError, ImportError, OSError, ValueError) as error:
+        print_line(f"error: {error}", style="red", console=console)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("interrupted")

@@ -56,11 +56,11 @@ def image_pipeline(name: str) -> list[StageLike]:
     Raises
     ------
     BadParameter
-        If there is none of that name.
+        If there is none of that name, or it is not for one field.
     """
     from slipstream_loader.named_pipelines import named_pipeline  # late: it imports torch
 
     try:
         return named_pipeline(name)
-    except LookupError as error:
+    except (LookupError, TypeError) as error:
         raise typer.BadParameter(str(error)) from error

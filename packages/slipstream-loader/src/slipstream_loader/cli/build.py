@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from slipstream_cache import BuildWorkerError, SampleCache, StorageOptions
 from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
-from slipstream_loader.cli.tables import count, size
+from slipstream_loader.cli.tables import count, print_line, size
 from slipstream_loader.damage import find_damage, judge_images
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.seek_points import write_seek_points
@@ -57,7 +56,6 @@ def build(
     ] = None,
 ) -> None:
     """Build the cache of a source, or find that it is there already."""
-    console = Console()
     dataset = StoredSource.open(source, cache_dir, StorageOptions(max_size=max_size))
     was_there = (dataset.cache_path / MANIFEST_NAME).exists()
     started = time.perf_counter()
@@ -70,9 +68,8 @@ def build(
         timing += f"; {_prepare_decoding(cache)}"
     if derive == "yuv420":
         timing += f"; {_derive_yuv420(cache)}"
-    console.print(_contents(cache), highlight=False, soft_wrap=True)
-    console.print(timing, highlight=False, soft_wrap=True)
-    console.print(str(cache.cache_dir), soft_wrap=True, highlight=False)
+    for line in (_contents(cache), timing, str(cache.cache_dir)):
+        print_line(line)
 
 
 def _prepare_decoding(cache: SampleCache) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from slipstream_loader.cli.arguments import image_pipeline
 from slipstream_loader.cli.facts import engines, image_facts
-from slipstream_loader.cli.tables import count, measurements_table
+from slipstream_loader.cli.tables import count, measurements_table, print_line
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.sample_images import write_sample_folder
 
@@ -45,15 +45,13 @@ def _run(console: Console, folder: Path, cache_dir: Path, out: Path) -> None:
     loaders = image_loaders(dataset, pipelines, batch_size=64)
     cache = prepare_cache(dataset)
     facts = image_facts(cache, cache.image_fields[0])
-    console.print(
+    print_line(
         f"{count(len(cache), 'image')}, {facts['mean pixels']:,} pixels and "
-        f"{facts['bits per pixel']} bits per pixel on average; engines: {engines()}",
-        soft_wrap=True,
-        highlight=False,
+        f"{facts['bits per pixel']} bits per pixel on average; engines: {engines()}"
     )
     with console.status("measuring") as status:
         results = list(measure(loaders, 3, lambda name: status.update(f"measuring {name}")))
     console.print(measurements_table(results))
     shown = spread_ids(len(cache))
     write_sheet(cache, shown, pipelines["rrc"], out)
-    console.print(f"random resized crops of {count(len(shown), 'image')}: {out}", soft_wrap=True)
+    print_line(f"random resized crops of {count(len(shown), 'image')}: {out}")

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from slipstream_cache import SampleCache
-from slipstream_loader.cli.tables import count
+from slipstream_loader.cli.tables import count, print_line
 
 
 def export(
@@ -43,5 +42,4 @@ def export(
     else:
         assert folder is not None
         written = str(export_folder(opened, folder, fields=field).parent)
-    console = Console()
-    console.print(f"{count(len(opened), 'sample')}: {written}", highlight=False, soft_wrap=True)
+    print_line(f"{count(len(opened), 'sample')}: {written}")

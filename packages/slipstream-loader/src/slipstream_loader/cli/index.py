@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from slipstream_cache import SampleCache, write_index
 from slipstream_loader.baseline import write_baseline
-from slipstream_loader.cli.tables import count, size
+from slipstream_loader.cli.tables import count, print_line, size
 from slipstream_loader.seek_points import write_seek_points
 
 
@@ -33,17 +32,16 @@ def index(
     ] = False,
 ) -> None:
     """Index which samples have each value of a field, or where decoding can start in JPEGs."""
-    console = Console()
     if not field and not seek and not baseline:
         raise typer.BadParameter("say what to index: --field NAME, --seek or --baseline")
     for name, found in write_index(cache, field or []).items():
-        console.print(f"{name}: {count(len(found), 'distinct value')}", highlight=False)
+        print_line(f"{name}: {count(len(found), 'distinct value')}")
     if not seek and not baseline:
         return
     opened = SampleCache.open(cache)
     for name in opened.image_fields:
         if baseline:
             converted = count(write_baseline(opened, name), "image")
-            console.print(f"{name}: {converted} converted to baseline", highlight=False)
+            print_line(f"{name}: {converted} converted to baseline")
         points = write_seek_points(opened, name)
-        console.print(f"{name}: seek points, {size(points.num_bytes)}", highlight=False)
+        print_line(f"{name}: seek points, {size(points.num_bytes)}")

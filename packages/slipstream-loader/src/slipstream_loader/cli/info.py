@@ -6,13 +6,14 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from slipstream_cache import SampleCache, default_cache_root
+from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_decoders import default_num_threads
 from slipstream_loader.cli.arguments import CacheDirOption, JsonOption
 from slipstream_loader.cli.facts import engines, gpu_engines, image_facts
-from slipstream_loader.cli.tables import kind_of, size
+from slipstream_loader.cli.tables import kind_of, print_line, size
 from slipstream_loader.machine import machine_info
 from slipstream_loader.stored_source import StoredSource
 
@@ -29,14 +30,13 @@ def info(
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
         return
-    console = Console()
     for name, value in facts.items():
         if isinstance(value, dict):
-            console.print(f"[bold]{name}[/bold]")
+            print_line(name, style="bold")
             for key, item in value.items():
-                console.print(f"  {key}: {item}", markup=False, highlight=False, soft_wrap=True)
+                print_line(f"  {key}: {item}")
         else:
-            console.print(f"[bold]{name}[/bold] {value}", highlight=False, soft_wrap=True)
+            print_line(Text.assemble((name, "bold"), f" {value}"))
 
 
 def _environment() -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _about(source: str, cache_dir: Any) -> dict[str, Any]:
         "fields": {name: kind_of(spec) for name, spec in dataset.field_types.items()},
         "cache": str(dataset.cache_path),
     }
-    manifest = dataset.cache_path / "manifest.json"
+    manifest = dataset.cache_path / MANIFEST_NAME
     if not manifest.exists():
         return {**facts, "built": f"no; slipstream build {source}"}
     cache = SampleCache.open(dataset.cache_path)

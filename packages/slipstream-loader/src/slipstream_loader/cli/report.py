@@ -10,6 +10,7 @@ from rich.console import Console
 
 import slipstream_cache
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
+from slipstream_loader.cli.tables import print_line
 from slipstream_loader.cli.verify import checking_bar
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.stored_source import StoredSource
@@ -35,4 +36,4 @@ def report(
         integrity = slipstream_cache.verify(cache, level=level, progress=advance)
     text = page_of(cache, integrity, level)
     html.write_bytes(text.encode("utf-8", "backslashreplace"))  # names need not be Unicode
-    console.print(str(html), soft_wrap=True, highlight=False, markup=False)
+    print_line(str(html))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument, image_pipeline
+from slipstream_loader.cli.tables import print_line
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.stored_source import StoredSource
 
@@ -31,7 +31,7 @@ def show(
     cache = prepare_cache(StoredSource.open(source, cache_dir))
     sample_ids = spread_ids(len(cache)) if ids is None else _parsed_ids(ids)
     write_sheet(cache, sample_ids, stages, out)
-    Console().print(str(out), soft_wrap=True, highlight=False)
+    print_line(str(out))
 
 
 def _parsed_ids(text: str) -> list[int]:

@@ -7,7 +7,6 @@ import logging
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 
 from slipstream_cache import CacheWriteError, SampleCache, read_stats, write_stats
 from slipstream_loader.channel_stats import compute_normalization_stats
@@ -17,6 +16,7 @@ from slipstream_loader.cli.arguments import (
     SourceArgument,
     ThreadsOption,
 )
+from slipstream_loader.cli.tables import print_line
 from slipstream_loader.errors import SourceError
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.stored_source import StoredSource
@@ -50,10 +50,9 @@ def stats(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    console = Console()
     for name, values in found.items():
         numbers = ", ".join(f"{value:.6f}" for value in values)
-        console.print(f"{name:4} ({numbers})", highlight=False)
+        print_line(f"{name:4} ({numbers})")
 
 
 def _of_all(cache: SampleCache, field: str, threads: int | None) -> dict[str, Any]:

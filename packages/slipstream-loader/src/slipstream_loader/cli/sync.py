@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from slipstream_cache import SampleCache, default_cache_root
 from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.arguments import CacheDirOption, JsonOption
-from slipstream_loader.cli.tables import count, size
+from slipstream_loader.cli.tables import count, print_line, size
 from slipstream_loader.errors import RemoteNotFoundError
 from slipstream_loader.remote_cache import RemoteCache, fetch_additions, fetch_cache, sync_cache
 from slipstream_loader.remote_contents import SharedCache, list_caches, prune
@@ -44,7 +43,9 @@ def up(
     """Upload a cache and what was added to it; fetch what others added."""
     opened = SampleCache.open(cache)
     fetched, sent = sync_cache(_remote(url, endpoint_url, profile), opened)
-    _print(f"uploaded {count(sent, 'file')}, downloaded {count(fetched, 'addition')}: {opened.key}")
+    print_line(
+        f"uploaded {count(sent, 'file')}, downloaded {count(fetched, 'addition')}: {opened.key}"
+    )
 
 
 @sync.command()
@@ -66,8 +67,8 @@ def down(
         raise RemoteNotFoundError(f"there is no cache slipcache-{key} in {url}")
     fetched = fetch_additions(remote, SampleCache.open(directory))
     what = "found" if was_there else "downloaded"
-    _print(f"{what}, with {count(fetched, 'new addition')}")
-    _print(str(directory))
+    print_line(f"{what}, with {count(fetched, 'new addition')}")
+    print_line(str(directory))
 
 
 @sync.command()
@@ -84,9 +85,9 @@ def ls(
         typer.echo(json.dumps([_as_json(cache) for cache in found], indent=1))
         return
     for cache in found:
-        _print(_line(cache))
+        print_line(_line(cache))
     if not found:
-        _print(f"there are no caches in {url}")
+        print_line(f"there are no caches in {url}")
 
 
 @sync.command(name="prune")
@@ -111,7 +112,7 @@ def prune_(
         typer.confirm(f"Delete {what} of slipcache-{key} in {url} for everybody?", abort=True)
     remote = _remote(url, endpoint_url, profile)
     num_objects, num_bytes = prune(remote, key, addition=addition, unused=unused)
-    _print(f"deleted {count(num_objects, 'object')}, {size(num_bytes)}")
+    print_line(f"deleted {count(num_objects, 'object')}, {size(num_bytes)}")
 
 
 def _remote(
@@ -147,7 +148,3 @@ def _as_json(cache: SharedCache) -> dict[str, object]:
         "additions": cache.additions,
         "unused_objects": len(cache.unused),
     }
-
-
-def _print(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)

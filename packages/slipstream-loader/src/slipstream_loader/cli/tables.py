@@ -7,12 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from slipstream_cache import FieldSpec
 
 if TYPE_CHECKING:
     from slipstream_loader.benchmark import Measurement
+
+
+def print_line(
+    line: str | Text, *, style: str | None = None, console: Console | None = None
+) -> None:
+    """Print a line as it is, on stdout or a console: not wrapped, and nothing in it is markup."""
+    (console or Console()).print(
+        line, style=style, markup=False, emoji=False, highlight=False, soft_wrap=True
+    )
 
 
 def count(number: int, noun: str) -> str:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import slipstream_cache
 from slipstream_cache import Report, SampleReader, Source, repair
-from slipstream_loader.cli.tables import count, size
+from slipstream_loader.cli.tables import count, print_line, size
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources import open_source
 from slipstream_loader.transcode import transcode
@@ -41,14 +41,14 @@ def verify(
     level = "full" if full or repair_from is not None else "quick"
     with checking_bar(console, "checking") as advance:
         report = slipstream_cache.verify(cache, level=level, source=given, progress=advance)
-    _show(console, report)
+    _show(report)
     if repair_from is not None and not report.ok:
         with checking_bar(console, "repairing") as advance:
             done = repair(report, _open(repair_from), transcode=transcode, progress=advance)
         for path in done:
-            _print(console, f"repaired or removed {path}")
+            print_line(f"repaired or removed {path}")
         report = slipstream_cache.verify(cache, level="full", source=given)
-        _show(console, report)
+        _show(report)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -60,23 +60,16 @@ def _open(source: str) -> Source:
     return opened
 
 
-def _show(console: Console, report: Report) -> None:
+def _show(report: Report) -> None:
     for problem in report.problems[:_MAX_SHOWN]:
-        _print(console, str(problem), style="red")
+        print_line(str(problem), style="red")
     if len(report.problems) > _MAX_SHOWN:
-        _print(console, f"... and {len(report.problems) - _MAX_SHOWN} more")
+        print_line(f"... and {len(report.problems) - _MAX_SHOWN} more")
     for note in report.notes:
-        _print(console, f"note: {note}")
+        print_line(f"note: {note}")
     compared = f", {count(report.num_compared, 'sample')} compared" if report.num_compared else ""
     verdict = "nothing is wrong" if report.ok else count(len(report.problems), "problem")
-    _print(
-        console,
-        f"{verdict}: {count(report.num_files, 'file')}, {size(report.num_bytes)}{compared}",
-    )
-
-
-def _print(console: Console, text: str, style: str | None = None) -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    print_line(f"{verdict}: {count(report.num_files, 'file')}, {size(report.num_bytes)}{compared}")
 
 
 @contextmanager
