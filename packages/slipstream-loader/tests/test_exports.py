@@ -24,6 +24,7 @@ from slipstream_loader import (
     prepare_cache,
 )
 from slipstream_loader.cli import app
+from slipstream_loader.exports import samples as samples_of_exports
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -183,6 +184,29 @@ def test_refusals(cache: SampleCache, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="one image field"):
         export_folder(cache, tmp_path / "out", fields=["label"])
     assert not (tmp_path / "out").exists()
+
+
+def test_fields_that_are_left_out_are_not_read(
+    cache: SampleCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damage to another field, for one, is no hindrance; samples are read in runs."""
+    read: list[tuple[int, tuple[str, ...]]] = []
+    load_batch = SampleCache.load_batch
+
+    def watched(self: SampleCache, ids: Any, fields: Any = None) -> dict[str, Any]:
+        read.append((len(ids), tuple(self.fields if fields is None else fields)))
+        return load_batch(self, ids, fields)
+
+    monkeypatch.setattr(samples_of_exports, "_SAMPLES_AT_ONCE", 4)
+    monkeypatch.setattr(SampleCache, "load_batch", watched)
+    (shard,) = export_webdataset(cache, tmp_path, fields=["image", "label"], verbose=False)
+    assert read == [(4, ("image", "label")), (2, ("image", "label"))]
+    with tarfile.open(shard) as archive:
+        for n in range(6):
+            for ending, data in (("jpg", image(n)), ("cls", str(n % 2).encode())):
+                member = archive.extractfile(f"{n:09}.{ending}")
+                assert member is not None
+                assert member.read() == data
 
 
 def test_the_command(cache: SampleCache, tmp_path: Path) -> None:

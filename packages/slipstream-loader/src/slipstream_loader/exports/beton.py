@@ -14,6 +14,7 @@ from slipstream_cache import Codec, FieldSpec, SampleReader
 from slipstream_loader.errors import ExportError
 from slipstream_loader.exports.samples import ExportedImage, ExportedSamples
 from slipstream_loader.exports.whole_file import whole_file
+from slipstream_loader.sample_runs import runs_of
 from slipstream_loader.sources.beton_layout import (
     ALLOCATION,
     ARRAY_ARGUMENTS,
@@ -233,8 +234,7 @@ def _page_bytes(samples: ExportedSamples) -> int:
             largest = max(largest, int(np.prod(spec.shape, dtype=np.int64)) * 16)
         if spec.kind != "image":
             continue
-        for begin in range(0, len(samples), 1 << 16):
-            ids = np.arange(begin, min(begin + (1 << 16), len(samples)))
+        for ids in runs_of(len(samples)):
             rows = samples.cache.payloads(name, ids)
             pixels = 3 * rows.heights.astype(np.int64) * rows.widths
             sizes = np.where(rows.codecs == Codec.JPEG, rows.sizes, pixels)

@@ -14,6 +14,7 @@ from slipstream_cache import SampleReader
 from slipstream_loader.errors import ExportError
 from slipstream_loader.exports.samples import ExportedSamples
 from slipstream_loader.exports.whole_file import new_folder, whole_file
+from slipstream_loader.sample_runs import runs_of
 
 METADATA_NAME: Final = "metadata.jsonl"
 _BAD_CHARACTERS: Final = frozenset('\0\\:*?"<>|')
@@ -112,8 +113,7 @@ def _is_number(samples: ExportedSamples) -> bool:
 
 
 def _column(samples: ExportedSamples, name: str) -> Iterator[Any]:
-    for begin in range(0, len(samples), 1 << 16):
-        ids = np.arange(begin, min(begin + (1 << 16), len(samples)))
+    for ids in runs_of(len(samples)):
         yield from samples.cache.load_batch(ids, [name])[name]
 
 

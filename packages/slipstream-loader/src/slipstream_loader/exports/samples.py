@@ -14,10 +14,12 @@ from slipstream_cache import Codec, Condition, FieldSpec, SampleCache, SampleRea
 from slipstream_cache.field_types import select_fields
 from slipstream_loader.errors import ExportError
 from slipstream_loader.progress import progress_bar
+from slipstream_loader.sample_runs import runs_of
 from slipstream_loader.sources.pil_files import file_of
 from slipstream_loader.transcode import decode_stored
 
-_SAMPLES_AT_ONCE: Final = 1024
+_SAMPLES_AT_ONCE: Final = 32
+"""Their images are copied."""
 _MAX_NAMED: Final = 8
 
 
@@ -81,7 +83,8 @@ class ExportedSamples:
         for name in self.image_fields:
             bad = np.flatnonzero(self.cache.conditions(name) == Condition.UNREADABLE)
             if bad.size:
-                named = ", ".join(map(str, bad[:_MAX_NAMED])) + ("..." if bad.size > 8 else "")
+                more = "..." if bad.size > _MAX_NAMED else ""
+                named = ", ".join(map(str, bad[:_MAX_NAMED])) + more
                 raise ExportError(
                     f"field {name!r}: {bad.size} images are unreadable (samples {named}); leave "
                     "them out with subset(cache, ids)"
@@ -97,20 +100,23 @@ class ExportedSamples:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the samples: field -> value, images as ``ExportedImage``."""
-        names, images = list(self.fields), self.image_fields
+        names = list(self.fields)
         with progress_bar(len(self), "exporting", verbose=self._verbose) as bar:
-            for begin in range(0, len(self), _SAMPLES_AT_ONCE):
-                ids = np.arange(begin, min(begin + _SAMPLES_AT_ONCE, len(self)))
-                rows = {name: self.cache.payloads(name, ids) for name in images}
-                for number, sample_id in enumerate(ids.tolist()):
-                    whole = self.cache[sample_id]
-                    sample = {name: whole[name] for name in names}
-                    for name, row in rows.items():
-                        sample[name] = ExportedImage(
-                            sample[name],
-                            Codec(int(row.codecs[number])),
-                            int(row.heights[number]),
-                            int(row.widths[number]),
-                        )
-                    yield sample
+            for ids in runs_of(len(self), _SAMPLES_AT_ONCE):
+                values = self.cache.load_batch(ids, names)
+                for row in range(len(ids)):
+                    yield {name: _value(values[name], row) for name in names}
                     bar.update()
+
+
+def _value(values: Any, row: int) -> Any:
+    """One of the values that ``load_batch`` gives for a field."""
+    if not isinstance(values, dict):
+        return values[row]
+    begin, size = int(values["offsets"][row]), int(values["sizes"][row])
+    return ExportedImage(
+        values["data"][begin : begin + size].tobytes(),
+        Codec(int(values["codecs"][row])),
+        int(values["heights"][row]),
+        int(values["widths"][row]),
+    )

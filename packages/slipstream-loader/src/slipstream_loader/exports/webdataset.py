@@ -17,6 +17,7 @@ from slipstream_cache import FieldSpec, SampleReader
 from slipstream_loader.errors import ExportError
 from slipstream_loader.exports.samples import ExportedImage, ExportedSamples
 from slipstream_loader.exports.whole_file import new_folder, whole_file
+from slipstream_loader.sample_runs import runs_of
 from slipstream_loader.sources.webdataset_samples import member_type, split_name
 
 _KEY: Final = "key"
@@ -139,6 +140,5 @@ def _are_keys(samples: ExportedSamples) -> bool:
 
 
 def _keys(samples: ExportedSamples) -> Iterator[str]:
-    for begin in range(0, len(samples), 1 << 16):
-        ids = np.arange(begin, min(begin + (1 << 16), len(samples)))
+    for ids in runs_of(len(samples)):
         yield from samples.cache.load_batch(ids, [_KEY])[_KEY]
