@@ -69,6 +69,7 @@ def test_pixels_are_the_same_and_the_native_engine_takes_all(dataset: Slipstream
     assert write_baseline(cache, verbose=False) == 3
     assert write_baseline(cache, verbose=False) == 3
     assert find_seek_points(cache, "image") is None  # they were of the stored payloads
+    assert not (cache.cache_dir / "derived" / "image.seek").exists()
 
     for engine in ("auto", "native"):
         valid, after = crops(dataset, engine)

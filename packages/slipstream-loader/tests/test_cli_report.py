@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from slipstream_loader import SlipstreamDataset
 from slipstream_loader.cli import app
 from slipstream_loader.cli.data_report import contents
 from slipstream_loader.cli.data_report.contents import class_names, read_contents
+from slipstream_loader.cli.tables import size
 from slipstream_loader.errors import SourceError
 from slipstream_loader.prepare import prepare_cache
+from slipstream_loader.sample_runs import runs_of
 from slipstream_loader.seek_points import write_seek_points
 
 pytestmark = pytest.mark.timeout(240)
@@ -133,6 +136,18 @@ def test_names_are_text(tmp_path: Path) -> None:
     assert any(name == "alt" and value.endswith("&amp;.jpg") for name, value in page.attributes)
 
 
+def test_bytes_belong_to_one_field(tmp_path: Path) -> None:
+    """Also where a field is named like a file of another one."""
+    ids = range(4)
+    samples = [{"x": i, "x.offsets": np.zeros(5000), "x.samples": np.zeros(10_000)} for i in ids]
+    cache = cache_of(samples, tmp_path)
+    files = {f: info.bytes for part in cache.manifest.parts for f, info in part.files.items()}
+    page = report(cache, tmp_path)
+    for name in ("x", "x.offsets", "x.samples"):
+        cells = page.texts[page.texts.index(name) :]
+        assert cells[2] == size(files[f"{name}.npy"])
+
+
 def test_names_that_are_not_unicode(tmp_path: Path) -> None:
     """A source's name with bytes that are no UTF-8 is written with escapes."""
     folder = tmp_path / "photos\udcff" / "a"
@@ -176,7 +191,7 @@ def test_values_are_counted_across_runs(tmp_path: Path, monkeypatch: pytest.Monk
     ]
     cache = cache_of(samples, tmp_path)
     whole = read_contents(cache)
-    monkeypatch.setattr(contents, "_SAMPLES_AT_ONCE", 3)
+    monkeypatch.setattr(contents, "runs_of", partial(runs_of, size=3))
     monkeypatch.setattr(contents, "_MAX_VALUES", 10)
     found = read_contents(cache)
     assert found.values["label"] == whole.values["label"]

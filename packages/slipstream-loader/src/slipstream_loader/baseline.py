@@ -79,7 +79,9 @@ def write_baseline(
                 num_workers=num_workers,
                 progress=advance_to(bar),
             )
-        delete_derived(cache, field, "seek")
+        from slipstream_loader import seek_points  # late: it imports this module
+
+        delete_derived(cache, field, seek_points.NAME)
     return int((found.payloads(np.arange(len(cache))).sizes > 0).sum())
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
 from slipstream_cache import SampleCache, read_stats, write_stats
 from slipstream_decoders import BatchContext, crop_images, whole_image_boxes
 from slipstream_loader.encoded import encoded
 from slipstream_loader.progress import progress_bar
+from slipstream_loader.sample_runs import runs_of
 from slipstream_loader.seek_points import find_seek_points
 
 _NAME: Final = "damage"
@@ -70,11 +69,9 @@ def _judge(
     points = find_seek_points(cache, field)
     found: dict[int, str] = {}
     with progress_bar(len(cache), f"checking {field}", verbose=verbose) as bar:
-        for begin in range(0, len(cache), _SAMPLES_AT_ONCE):
-            ids = np.arange(begin, min(begin + _SAMPLES_AT_ONCE, len(cache)))
-            bar.update(ids.size)
-            if points is not None:
-                ids = ids[points.blobs(ids).sizes == 0]
+        for run in runs_of(len(cache), _SAMPLES_AT_ONCE):
+            bar.update(run.size)
+            ids = run if points is None else run[points.blobs(run).sizes == 0]
             batch = encoded(cache.payloads(field, ids))
             failures: dict[int, str] = {}
             context = BatchContext(ids, seed=0, failures=failures, num_threads=num_threads)

@@ -32,6 +32,7 @@ from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
 from slipstream_decoders import BufferPool, DecodeStatus, EncodedBatch, build_yuv420
 from slipstream_loader.encoded import encoded
 from slipstream_loader.progress import advance_to, progress_bar
+from slipstream_loader.sample_runs import runs_of
 
 ImageFormat = Literal["jpeg", "yuv420"]
 """``jpeg``: images as they are stored. ``yuv420``: their planes."""
@@ -40,7 +41,6 @@ NAME = "yuv420"
 
 RECIPE = Recipe("yuv420-planes", 1, FieldSpec("image"))
 
-_SAMPLES_AT_ONCE = 65_536
 _BUFFERS_KEPT = 8
 """Each holds a run of images that is decoded or waits to be written."""
 
@@ -154,8 +154,7 @@ def find_yuv420(cache: SampleReader, field: str = "image") -> PlanarImages | Non
 
 def _is_stored_so(cache: SampleReader, field: str) -> bool:
     """Whether all images that can be decoded are planes as they are stored."""
-    for begin in range(0, len(cache), _SAMPLES_AT_ONCE):
-        ids = np.arange(begin, min(begin + _SAMPLES_AT_ONCE, len(cache)))
+    for ids in runs_of(len(cache)):
         if not np.isin(cache.payloads(field, ids).codecs, (Codec.YUV420, Codec.UNKNOWN)).all():
             return False
     return True

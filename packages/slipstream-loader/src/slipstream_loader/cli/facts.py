@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from slipstream_decoders import DecodeStatus, find_turbojpeg, native_header_stat
 from slipstream_loader.baseline import find_baseline
 from slipstream_loader.cli.tables import size
 from slipstream_loader.damage import find_damage
+from slipstream_loader.sample_runs import runs_of
 from slipstream_loader.seek_points import EncodedImages, find_seek_points
 from slipstream_loader.yuv420 import find_yuv420
 
-_SAMPLES_AT_ONCE = 65_536
 _HEADERS_LOOKED_AT = 10_000
 
 
@@ -38,7 +37,7 @@ def image_facts(cache: SampleCache, field: str) -> dict[str, Any]:
     """Codecs, conditions, sizes, seek points and engines of an image field."""
     codecs, conditions = np.zeros(256, np.int64), np.zeros(256, np.int64)
     num_bytes = pixels = 0
-    for ids in _runs(len(cache)):
+    for ids in runs_of(len(cache)):
         payloads = cache.payloads(field, ids)
         codecs += np.bincount(payloads.codecs, minlength=256)
         conditions += np.bincount(payloads.conditions, minlength=256)
@@ -68,11 +67,11 @@ def _engine_facts(cache: SampleCache, field: str, codecs: NDArray[np.int64]) -> 
     facts: dict[str, Any] = {}
     baseline, points = find_baseline(cache, field), find_seek_points(cache, field)
     if baseline is not None:
-        made = sum(int((baseline.payloads(ids).sizes > 0).sum()) for ids in _runs(len(cache)))
+        made = sum(int((baseline.payloads(ids).sizes > 0).sum()) for ids in runs_of(len(cache)))
         facts["converted to baseline"] = made
     num_jpeg, name = int(codecs[Codec.JPEG]), "engines"
     if points is not None:
-        sizes = np.concatenate([points.blobs(ids).sizes for ids in _runs(len(cache))])
+        sizes = np.concatenate([points.blobs(ids).sizes for ids in runs_of(len(cache))])
         num_native = int((sizes > 0).sum())
         num_bytes = size(int(sizes.sum()))
         facts["seek points"] = f"{num_native:,} of {num_jpeg:,} JPEGs, {num_bytes}"
@@ -93,9 +92,3 @@ def _engine_facts(cache: SampleCache, field: str, codecs: NDArray[np.int64]) -> 
         "none": int(codecs[Codec.UNKNOWN]),
     }
     return {**facts, name: {engine: number for engine, number in takers.items() if number}}
-
-
-def _runs(num_samples: int) -> Iterator[NDArray[np.int64]]:
-    """All sample ids, some at a time."""
-    for begin in range(0, num_samples, _SAMPLES_AT_ONCE):
-        yield np.arange(begin, min(begin + _SAMPLES_AT_ONCE, num_samples))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_cache import FieldSpec, SampleCache
+from slipstream_loader.sample_runs import runs_of
 
-_SAMPLES_AT_ONCE: Final = 65_536
 _MAX_VALUES: Final = 20_000
 """Distinct values that are counted; a field with more is no label."""
 _BINS_PER_OCTAVE: Final = 8
@@ -121,7 +120,7 @@ def read_contents(cache: SampleCache) -> Contents:
     """
     images = {name: ImageContents() for name in cache.image_fields}
     values = {name: ValueCounts() for name, spec in cache.fields.items() if _is_countable(spec)}
-    for ids in _runs(len(cache)):
+    for ids in runs_of(len(cache)):
         for name, image in images.items():
             payloads = cache.payloads(name, ids)
             pixels = payloads.heights.astype(np.int64) * payloads.widths
@@ -159,9 +158,3 @@ def _is_countable(spec: FieldSpec) -> bool:
     if spec.kind == "dense":
         return not spec.shape and np.dtype(spec.dtype).kind in "biu"
     return spec.kind == "ragged" and spec.content == "str"
-
-
-def _runs(num_samples: int) -> Iterator[NDArray[np.int64]]:
-    """All sample ids, some at a time."""
-    for begin in range(0, num_samples, _SAMPLES_AT_ONCE):
-        yield np.arange(begin, min(begin + _SAMPLES_AT_ONCE, num_samples))

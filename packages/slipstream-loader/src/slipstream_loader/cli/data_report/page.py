@@ -11,6 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from slipstream_cache import CacheError, Report, SampleCache
+from slipstream_cache.derived import DERIVED_DIRECTORY
+from slipstream_cache.field_types import field_files
+from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_loader.cli.data_report import charts
 from slipstream_loader.cli.data_report.contents import (
     Contents,
@@ -114,17 +117,12 @@ def _integrity(found: Report, level: str) -> str:
 
 
 def _fields(cache: SampleCache) -> str:
+    owner = {file: name for name, spec in cache.fields.items() for file in field_files(name, spec)}
     stored = dict.fromkeys(cache.fields, 0)
     for part in cache.manifest.parts:
         for file, info in part.files.items():
-            for name in cache.fields:
-                if file in (
-                    f"{name}.npy",
-                    f"{name}.bin",
-                    f"{name}.offsets.npy",
-                    f"{name}.samples.npy",
-                ):
-                    stored[name] += info.bytes
+            if file in owner:
+                stored[owner[file]] += info.bytes
     rows = [
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(kind_of(spec))}</td>'
         f"<td>{size(stored[name])}</td></tr>"
@@ -140,10 +138,10 @@ def _fields(cache: SampleCache) -> str:
 
 def _derived(cache: SampleCache) -> Iterator[tuple[str, int]]:
     """What was derived from the fields: names, and bytes on the disk."""
-    folder = cache.cache_dir / "derived"
+    folder = cache.cache_dir / DERIVED_DIRECTORY
     for directory in sorted(folder.iterdir()) if folder.is_dir() else ():
         files = [path for path in directory.rglob("*") if path.is_file()]
-        if (directory / "manifest.json").is_file():
+        if (directory / MANIFEST_NAME).is_file():
             yield directory.name, sum(path.stat().st_size for path in files)
 
 
