@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,26 @@ def test_creating_an_object_has_one_winner(s3_bucket: Any) -> None:
     assert folder.read("x") == b"first"
     folder.delete(["x", "never"])
     assert folder.stat("x") is None
+
+
+def test_processes_that_copy_one_url_share_the_work(
+    s3_bucket: Any, engine: str, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    """Each object is fetched once, and all of them see the whole copy."""
+    data = {f"{number}.bin": bytes([number]) * 100_000 for number in range(6)}
+    url = fill(s3_bucket, data)
+    with ThreadPoolExecutor(4) as pool:
+        copies = list(pool.map(lambda _: sync_s3_dataset(url, tmp_path), range(4)))
+    assert [tree(copy) for copy in copies] == [data] * 4
+    asked = [path for method, path, _ in proxy.requests if method == "GET" and ".bin" in path]
+    assert sorted(path.rpartition("/")[2] for path in asked) == sorted(data)
+
+
+def test_a_renamed_object_that_is_the_same_file_stays(s3_bucket: Any, tmp_path: Path) -> None:
+    """The old name is stale, and the file under the new one is not."""
+    url = fill(s3_bucket, {"a//b": b"1", "c": b"2"})
+    sync_s3_dataset(url, tmp_path)
+    s3_bucket.client.delete_object(Bucket=s3_bucket.name, Key="data/set/a//b")
+    fill(s3_bucket, {"a/b": b"1"})
+    for _ in range(2):
+        assert tree(sync_s3_dataset(url, tmp_path)) == {"a/b": b"1", "c": b"2"}

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from slipstream_s3sync import (
     S3NotFoundError,
     TransferError,
     download,
+    transfer,
     upload,
 )
 from slipstream_s3sync import ranged as ranged_module
@@ -334,3 +336,31 @@ def test_an_interrupt_leaves_nothing_half_visible(
     files = [RemoteFile(f"{i}", tmp_path / f"{i}", 9_000_000) for i in range(4)]
     download(S3Folder(folder.url), files)
     assert {p.name for p in tmp_path.iterdir() if "incoming" not in p.name} == set("0123")
+
+
+def test_downloads_to_one_place_at_once(s3_bucket: Any, folder: S3Folder, tmp_path: Path) -> None:
+    """What another process has put in its place meanwhile is taken as brought."""
+    data = content("x", 5000)
+    put(s3_bucket, "x", data)
+    file = wanted(tmp_path, "x", data)
+    run = transfer._Downloads(folder, 2, False, lambda _: None)
+    file.path.write_bytes(data)
+    assert run._take(file) is True
+    file.path.unlink()
+    assert run._take(file) is False
+
+
+def test_etags_that_tell_nothing_are_no_failure(
+    folder: S3Folder, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Services that make them otherwise: an upload is compared by its size."""
+    (tmp_path / "x").write_bytes(b"123")
+    stat = S3Folder.stat
+
+    def opaque(self: S3Folder, name: str) -> Any:
+        found = stat(self, name)
+        return found and replace(found, etag="Zm9vYmFy")
+
+    monkeypatch.setattr(S3Folder, "stat", opaque)
+    assert upload(folder, [wanted(tmp_path, "x", b"123")]) == 1
+    assert folder.read("x") == b"123"

@@ -59,6 +59,11 @@ def problem_with(path: Path, expected: RemoteFile) -> str | None:
     return None
 
 
+def tells_bytes(etag: str) -> bool:
+    """Whether an ETag looks like an MD5, or one of pieces; other services make it otherwise."""
+    return bool(_MD5.fullmatch(etag) or _OF_PIECES.fullmatch(etag))
+
+
 def etag_agrees(path: Path, size: int, etag: str) -> bool | None:
     """Whether a file has the bytes of an object with this ETag; None if that cannot be told.
 

@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from slipstream_s3sync.errors import S3Error, S3NotFoundError
 from slipstream_s3sync.folder import S3Folder
 from slipstream_s3sync.progress import byte_bar
 from slipstream_s3sync.transfer import download
+
+if sys.platform != "win32":
+    import fcntl
 
 _logger = logging.getLogger(__name__)
 
@@ -53,8 +57,9 @@ def sync_s3_dataset(
     Returns
     -------
     Path
-        The directory; the same for the same URL. It holds the objects of this moment: files whose
-        objects were deleted since an earlier call are deleted too.
+        The directory; the same for the same URL, and one process at a time writes it. It holds the
+        objects of this moment: files whose objects were deleted since an earlier call are deleted
+        too.
 
     Raises
     ------
@@ -72,22 +77,42 @@ def sync_s3_dataset(
     try:
         files = _listed(folder, directory)
         directory.mkdir(parents=True, exist_ok=True)
-        known = _read_record(directory)
-        missing = [file for file in files if not _is_known(file, known.get(file.name))]
-        if missing:
-            with byte_bar(sum(f.size for f in missing), "downloading", verbose=verbose) as bar:
-                download(folder, missing, workers=numworkers, progress=bar)
-            if hasattr(os, "sync"):
-                os.sync()  # one for all: the record says that the files are on the disk
+        with _locked(directory):
+            _bring(folder, files, directory, numworkers, verbose)
     finally:
         folder.close()
+    return directory
+
+
+def _bring(
+    folder: S3Folder, files: list[RemoteFile], directory: Path, numworkers: int, verbose: bool
+) -> None:
+    """Make the directory hold these objects, and remember that it does."""
+    known = _read_record(directory)
     present = {file.name for file in files}
-    for name in set(known) - present:
+    for name in set(known) - present:  # first, since a new object may become the same file
         with suppress(OSError):
             _place(directory, name).unlink()
+    missing = [file for file in files if not _is_known(file, known.get(file.name))]
+    if missing:
+        with byte_bar(sum(f.size for f in missing), "downloading", verbose=verbose) as bar:
+            download(folder, missing, workers=numworkers, progress=bar)
+        if hasattr(os, "sync"):
+            os.sync()  # one for all: the record says that the files are on the disk
     if missing or set(known) != present:
         _write_record(directory, files)
-    return directory
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold ``<directory>.lock`` where the system can lock: one process copies, others wait."""
+    with directory.with_name(f"{directory.name}.lock").open("ab") as file:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                _logger.debug("copying to %s without a lock: %s", directory, error)
+        yield
 
 
 def _deterministic_local_dir(

@@ -21,6 +21,7 @@ from slipstream_s3sync.checks import (
     UPLOAD_PART_BYTES,
     RemoteFile,
     problem_with,
+    tells_bytes,
     uploaded_etag,
 )
 from slipstream_s3sync.connection import boto3_parts
@@ -151,12 +152,11 @@ class _Downloads:
     def _is_there(self, file: RemoteFile) -> bool:
         for path in (file.path, _incoming(file.path)):
             try:
-                problem = problem_with(path, file)
+                if problem_with(path, file) is None:
+                    self._finish(path, file)
+                    return True
             except FileNotFoundError:
                 continue
-            if problem is None:
-                self._finish(path, file)
-                return True
         return False
 
     def _by_s5cmd(self, files: list[RemoteFile], checkers: ThreadPoolExecutor) -> list[RemoteFile]:
@@ -180,12 +180,15 @@ class _Downloads:
     def _take(self, file: RemoteFile) -> bool:
         """Check what s5cmd has brought."""
         incoming = _incoming(file.path)
-        problem = problem_with(incoming, file)
-        if problem is None:
-            self._finish(incoming, file)
-            return True
+        try:
+            problem = problem_with(incoming, file)
+            if problem is None:
+                self._finish(incoming, file)
+                return True
+            incoming.unlink()
+        except FileNotFoundError:  # another process copies the same, and may have brought it
+            return self._is_there(file)
         _logger.debug("%s: %s", self._folder.url_of(file.name), problem)
-        incoming.unlink()
         return False
 
     def _by_boto3(self, files: list[RemoteFile]) -> None:
@@ -204,7 +207,7 @@ class _Downloads:
                 self._finish(partial, file)
                 return
             remove_partial(file.path)
-        if file.xxh3 is None and self._has_secret_etag(file):
+        if file.xxh3 is None and _has_secret_etag(self._folder, file):
             partial = reader.fetch(file)
             self._finish(partial, file)
             return
@@ -212,12 +215,6 @@ class _Downloads:
             f"{self._folder.url_of(file.name)} does not hold what it should: {problem}; it was "
             "damaged or replaced in the bucket"
         )
-
-    def _has_secret_etag(self, file: RemoteFile) -> bool:
-        """Whether the object is encrypted with a key, so that its ETag is no MD5."""
-        head = self._folder.head(file.name)
-        encryption = str(head.get("ServerSideEncryption", ""))
-        return encryption.startswith("aws:") or "SSECustomerAlgorithm" in head
 
     def _finish(self, path: Path, file: RemoteFile) -> None:
         """Give a file that is right its name."""
@@ -276,7 +273,7 @@ class _Uploads:
             return f"expected {file.size} bytes, found {found.size}"
         if found.etag in uploaded_etag(file.path, file.size):
             return None
-        if self._folder.head(file.name).get("ServerSideEncryption", "").startswith("aws:"):
+        if not tells_bytes(found.etag) or _has_secret_etag(self._folder, file):
             return None
         return f"it has the ETag {found.etag}, which is of other bytes"
 
@@ -292,8 +289,8 @@ class _Uploads:
         done = copy_all(binary, self._folder.connection, possible, workers=self._workers)
         with _closing(done):
             copied += (by_path[path] for path in done)
-        wrong = set(self._wrong(copied))
-        return [file for file in files if file not in copied or file in wrong]
+        right = set(copied).difference(self._wrong(copied))
+        return [file for file in files if file not in right]
 
     def _send(self, file: RemoteFile) -> None:
         problem: str | None = None
@@ -372,6 +369,13 @@ def _closing(iterator: Iterator[str]) -> Iterator[None]:
         yield
     finally:
         iterator.close()  # type: ignore[attr-defined]
+
+
+def _has_secret_etag(folder: S3Folder, file: RemoteFile) -> bool:
+    """Whether the object is encrypted with a key, so that its ETag is no MD5."""
+    head = folder.head(file.name)
+    encryption = str(head.get("ServerSideEncryption", ""))
+    return encryption.startswith("aws:") or "SSECustomerAlgorithm" in head
 
 
 def _incoming(path: Path) -> Path:
