@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from slipstream_cache import SampleCache, verify, write_index
-from slipstream_loader import RemoteNotFoundError, SlipstreamDataset
+from slipstream_loader import RemoteError, RemoteNotFoundError, SlipstreamDataset
 from slipstream_loader.cli import app
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.sample_images import write_sample_folder
@@ -60,21 +60,25 @@ def test_a_cache_goes_up_and_comes_down(cache: SampleCache, s3_bucket: Any, tmp_
     assert verify(copy, level="full").ok
 
 
-def test_only_what_is_named_is_deleted(cache: SampleCache, s3_bucket: Any) -> None:
+def test_only_what_is_named_is_deleted(cache: SampleCache, s3_bucket: Any, tmp_path: Path) -> None:
     """An addition, the files of an unfinished upload, and in the end the cache."""
     url = f"{s3_bucket.url}/lab"
     write_index(cache, ["label", "path"])
     slipstream("sync", "up", cache.cache_dir, url)
     below = f"lab/slipcache-{cache.key}"
-    for key in (f"{below}/parts/{'0' * 16}/part-00000/x", "lab/other", "elsewhere"):
+    unused = (f"{below}/parts/{'0' * 16}/part-00000/x", f"{below}/derived/image.x/{'0' * 16}/y")
+    for key in (*unused, "lab/other", "elsewhere"):
         s3_bucket.client.put_object(Bucket=s3_bucket.name, Key=key, Body=b"x")
-    assert listed(url)[0]["unused_objects"] == 1
+    assert listed(url)[0]["unused_objects"] == 2
     assert slipstream("sync", "prune", url, cache.key).exit_code == 1  # it asks, nobody answers
     run = slipstream("sync", "prune", url, cache.key, "--addition", "index/label", "--yes")
     assert run.exit_code == 0, run.output
     assert listed(url)[0]["additions"] == ["index/path"]
     run = slipstream("sync", "prune", url, cache.key, "--unused", "--yes")
-    assert "deleted 1 object" in run.stdout
+    assert "deleted 2 objects" in run.stdout
+    assert listed(url)[0]["additions"] == ["index/path"]
+    assert slipstream("sync", "down", url, cache.key, "--cache-dir", tmp_path / "b").exit_code == 0
+    assert SampleCache.open(tmp_path / "b" / cache.cache_dir.name).value_index("path")
     wrong = slipstream("sync", "prune", url, cache.key, "--addition", "index/none", "--yes")
     assert isinstance(wrong.exception, RemoteNotFoundError)
     assert slipstream("sync", "prune", url, cache.key, "--yes").exit_code == 0
@@ -82,6 +86,26 @@ def test_only_what_is_named_is_deleted(cache: SampleCache, s3_bucket: Any) -> No
     assert [entry["Key"] for entry in found] == ["elsewhere", "lab/other"]
     gone = slipstream("sync", "down", url, cache.key)
     assert isinstance(gone.exception, RemoteNotFoundError)
+
+
+@pytest.mark.parametrize("change", [{"version": 9}, {"parts": 3}])
+def test_parts_of_an_unreadable_manifest_are_not_unused(
+    change: dict[str, int], cache: SampleCache, s3_bucket: Any
+) -> None:
+    """A newer format, or damage: nobody knows what is unused, and nothing is deleted."""
+    slipstream("sync", "up", cache.cache_dir, f"{s3_bucket.url}/lab")
+    below = {"Bucket": s3_bucket.name, "Prefix": "lab/"}
+    before = s3_bucket.client.list_objects_v2(**below)["KeyCount"]
+    manifest = json.loads((cache.cache_dir / "manifest.json").read_text())
+    s3_bucket.client.put_object(
+        Bucket=s3_bucket.name,
+        Key=f"lab/slipcache-{cache.key}/manifest.json",
+        Body=json.dumps({**manifest, **change}),
+    )
+    assert listed(f"{s3_bucket.url}/lab")[0]["unused_objects"] == 0
+    run = slipstream("sync", "prune", f"{s3_bucket.url}/lab", cache.key, "--unused", "--yes")
+    assert isinstance(run.exception, RemoteError)
+    assert s3_bucket.client.list_objects_v2(**below)["KeyCount"] == before
 
 
 def test_failures_are_one_error(s3_bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:

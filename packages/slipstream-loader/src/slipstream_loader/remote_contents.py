@@ -15,6 +15,7 @@ from slipstream_loader.remote_cache import ADDITION, PARTS, RemoteCache
 
 _CACHE: Final = re.compile(r"slipcache-([0-9a-f]{16})/(.+)")
 _OF_PARTS: Final = re.compile(rf"{PARTS}/([0-9a-f]{{16}})/.+")
+_OF_ADDITION: Final = re.compile(r"((?:derived|index)/[^/]+/[0-9a-f]{16})/.+")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class SharedCache:
 
     key: str
     manifest: Manifest | None
-    """None where an upload was not finished, or the manifest is damaged."""
+    """None where an upload was not finished, or the manifest cannot be read."""
     objects: dict[str, int]
     """Name of each object, below ``slipcache-<key>/``, and its bytes."""
 
@@ -40,10 +41,23 @@ class SharedCache:
 
     @property
     def unused(self) -> list[str]:
-        """Objects that the manifest does not name: of other builds, and of unfinished uploads."""
+        """Objects that no manifest names: of other builds, and of unfinished uploads.
+
+        Empty where the cache's manifest is there and cannot be read: it may name any of them.
+        """
+        if not self.is_readable:
+            return []
         kept = None if self.manifest is None else cache_bundle(self.manifest).content
-        matches = map(_OF_PARTS.fullmatch, self.objects)
-        return sorted(match[0] for match in matches if match and match[1] != kept)
+        parts = map(_OF_PARTS.fullmatch, self.objects)
+        names = [match[0] for match in parts if match and match[1] != kept]
+        of_additions = map(_OF_ADDITION.fullmatch, self.objects)
+        names += [m[0] for m in of_additions if m and f"{m[1]}.json" not in self.objects]
+        return sorted(names)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is no manifest, or one that this version reads."""
+        return self.manifest is not None or MANIFEST_NAME not in self.objects
 
 
 def list_caches(remote: RemoteCache, key: str | None = None) -> list[SharedCache]:
@@ -100,6 +114,8 @@ def prune(
     ------
     RemoteNotFoundError
         There is no such cache or addition.
+    RemoteError
+        Its manifest cannot be read, so nobody knows what is unused.
     S3Error
         It cannot be deleted.
     """
@@ -109,6 +125,11 @@ def prune(
     if not found:
         raise RemoteNotFoundError(f"there is no cache slipcache-{key} in {remote.url}")
     cache = found[0]
+    if unused and not cache.is_readable:
+        raise RemoteError(
+            f"the manifest of slipcache-{key} in {remote.url} is damaged or of a newer version: "
+            "what is unused is not known, and nothing was deleted"
+        )
     if unused:
         names = cache.unused
     elif addition is not None:
