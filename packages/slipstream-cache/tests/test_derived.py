@@ -37,6 +37,7 @@ from slipstream_cache import (
     gather,
     layout,
 )
+from slipstream_cache.derived import derived_document, parse_derived
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
 from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
 
@@ -375,12 +376,23 @@ def test_names_and_fields_are_checked(cache: SampleCache) -> None:
     ],
 )
 def test_damaged_manifests_are_errors(cache: SampleCache, change: Any, error: Any) -> None:
-    """A manifest that is not ours or contradicts itself is told, and never used."""
+    """A manifest that is not ours or contradicts itself is told, and made again on request."""
     derive(cache, "image", "seek", REVERSED, reverse)
     path = cache.cache_dir / "derived" / "image.seek" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(error, match=r"manifest\.json"):
         cache.derived("image", "seek")
+    made = derive(cache, "image", "seek", REVERSED, reverse)
+    assert made.load([3]) == [IMAGES[3][::-1]]
+
+
+def test_a_version_is_a_number(cache: SampleCache) -> None:
+    """A manifest from elsewhere with a version that cannot be compared is refused."""
+    made = derive(cache, "image", "seek", REVERSED, reverse)
+    odd = Recipe(REVERSED.name, "1", REVERSED.spec, REVERSED.options)  # type: ignore[arg-type]
+    document = derived_document(cache.manifest, "image", "seek", odd, made.parts)
+    with pytest.raises(ManifestError, match="'1' is not a count"):
+        parse_derived(document, cache.manifest, "image", "seek", "there")
 
 
 def test_no_place_to_write_is_told(cache: SampleCache) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from slipstream_cache import (
     read_stats,
     write_stats,
 )
+from slipstream_cache.bundles import parse_addition
 from slipstream_cache.testing import MemorySource
 
 
@@ -86,3 +88,13 @@ def test_no_place_to_write_is_told(cache: SampleCache) -> None:
     (cache.cache_dir / "stats").write_text("a file")
     with pytest.raises(CacheWriteError, match="cannot write"):
         write_stats(cache, "mean", ["x"], {})
+
+
+def test_statistics_of_odd_fields_are_not_shared(cache: SampleCache) -> None:
+    """A manifest from elsewhere whose fields are no names is refused."""
+    write_stats(cache, "x", ["x"], {})
+    text = json.dumps(
+        {**json.loads((cache.cache_dir / "stats/x.json").read_text()), "fields": [[]]}
+    )
+    with pytest.raises(ManifestError, match="does not have the fields"):
+        parse_addition(cache, "stats/x", text, "there")

@@ -172,6 +172,15 @@ def test_damaged_indexes_are_errors(tmp_path: Path) -> None:
         ({"arrays": {}}, ManifestError),
         ({"arrays": 3}, ManifestError),
         ({"directory": "../../x"}, ManifestError),
+        *(
+            ({"arrays": {**manifest["arrays"], "values": values}}, ManifestError)
+            for values in (
+                {**manifest["arrays"]["values"], "dtype": "|O"},
+                {**manifest["arrays"]["values"], "dtype": "<i4,<i4"},
+                {**manifest["arrays"]["values"], "count": -1},
+                {**manifest["arrays"]["values"], "count": "2"},
+            )
+        ),
     ):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         with pytest.raises(error, match=r"manifest\.json"):

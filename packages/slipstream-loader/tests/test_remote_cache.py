@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +27,12 @@ from slipstream_cache import (
     verify,
     write_index,
 )
+from slipstream_cache.bundles import addition_bundles, publish_bundle, staging_directory
 from slipstream_decoders import DecodeRandomResizedCrop
 from slipstream_loader import LoaderError, RemoteCache, SlipstreamDataset, SlipstreamLoader
 from slipstream_loader import remote_cache as remote_module
 from slipstream_loader.prepare import prepare_cache
-from slipstream_loader.remote_cache import fetch_cache, send_cache, sync_cache
+from slipstream_loader.remote_cache import fetch_additions, fetch_cache, send_cache, sync_cache
 from slipstream_loader.sample_images import write_sample_folder
 from slipstream_s3sync import IntegrityError, S3AccessError, S3ConnectionError, S3NotFoundError
 from slipstream_s3sync.testing import Fault, FaultProxy, fault_proxy
@@ -380,3 +384,40 @@ def test_a_closed_cache_error_is_still_told(built: SampleCache, tmp_path: Path) 
     (broken / "manifest.json").write_text(built.manifest.to_json())
     with pytest.raises(CorruptCacheError):
         SampleCache.open(broken).load_batch([0])
+
+
+def test_ranks_that_fetch_one_addition_share_the_work(
+    folder: Path, remote: RemoteCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One downloads it, the others wait and find it; what is published stays whole."""
+    cache = prepare_cache(SlipstreamDataset(folder, cache_dir=tmp_path / "a"), verbose=False)
+    write_index(cache, "label")
+    sync_cache(remote, cache, verbose=False)
+    place = tmp_path / "b" / cache.cache_dir.name
+    assert fetch_cache(remote, cache.key, place, verbose=False)
+    both, fetch = threading.Barrier(2), remote_module._fetch_files
+
+    def fetch_together(*arguments: Any, **options: Any) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        fetch(*arguments, **options)
+
+    monkeypatch.setattr(remote_module, "_fetch_files", fetch_together)
+    ranks = [SampleCache.open(place) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        fetched = list(pool.map(lambda rank: fetch_additions(remote, rank, verbose=False), ranks))
+    assert sorted(fetched) == [0, 1]
+    assert ranks[0].value_index("label").sample_ids(1).tolist() == [*range(6, 12)]
+
+
+def test_publishing_an_addition_again_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    """Whoever comes second, with a copy or with none left, leaves the first one's files alone."""
+    cache = prepare_cache(SlipstreamDataset(folder, cache_dir=tmp_path), verbose=False)
+    write_index(cache, "label")
+    (bundle,) = addition_bundles(cache)
+    publish_bundle(cache.cache_dir, bundle)
+    staging = staging_directory(cache.cache_dir, bundle)
+    shutil.copytree(cache.cache_dir / bundle.directory, staging)
+    publish_bundle(cache.cache_dir, bundle)
+    assert not staging.exists()
+    assert cache.value_index("label").sample_ids(1).tolist() == [*range(6, 12)]

@@ -21,6 +21,7 @@ from slipstream_cache.additions import (
     parent_hashes,
     parse_document,
     publish_addition,
+    read_document,
     replace_file,
 )
 from slipstream_cache.cache import SampleCache
@@ -37,6 +38,7 @@ from slipstream_cache.errors import (
     CacheNotFoundError,
     DerivedNotFoundError,
     ManifestError,
+    UnsupportedVersionError,
 )
 from slipstream_cache.layout import MANIFEST_NAME, PART_MANIFEST_NAME
 from slipstream_cache.manifest import (
@@ -151,7 +153,9 @@ def parse_addition(cache: SampleCache, name: str, text: str, path: Path | str) -
     manifest = cache.manifest
     field, _, derived_name = own.rpartition(".") if kind == DERIVED_DIRECTORY else (own, "", "")
     sources = document.get("fields") if kind == STATS_DIRECTORY else [field]
-    if not isinstance(sources, list) or not all(one in manifest.fields for one in sources):
+    if not isinstance(sources, list) or not all(
+        isinstance(one, str) and one in manifest.fields for one in sources
+    ):
         raise ManifestError(f"{path}: the cache does not have the fields that it was made from")
     if document.get("parent") != parent_hashes(manifest, sources):
         raise DerivedNotFoundError(f"{path} was made from another state of the cache")
@@ -185,7 +189,7 @@ def staging_directory(cache_dir: Path, bundle: Bundle) -> Path:
 def publish_bundle(cache_dir: Path, bundle: Bundle) -> None:
     """Make a bundle visible whose files are in `staging_directory`, synced and checked.
 
-    If it is there already, the copy is removed.
+    If it is there already, it stays, and the copy is removed.
 
     Raises
     ------
@@ -200,23 +204,40 @@ def publish_bundle(cache_dir: Path, bundle: Bundle) -> None:
         replace_file(path, bundle.manifest)
         return
     staging = staging_directory(cache_dir, bundle)
-    for part in bundle.parts:
-        record = staging / part.name / PART_MANIFEST_NAME
-        if not record.exists():
-            publish_file(record, json_text({**part_to_json(part), "problems": []}))
-        sync_directory(staging / part.name)
     if not bundle.name:
+        _seal_parts(staging, bundle)
         publish_file(staging / MANIFEST_NAME, bundle.manifest)
         sync_directory(staging)
         _move_cache(staging, cache_dir)
         return
     final = cache_dir / bundle.directory
-    sync_directory(staging)
     with build_lock(final.parent):
+        if _is_published(final, bundle):  # by somebody else who fetched it at the same time
+            shutil.rmtree(staging, ignore_errors=True)
+            return
+        _seal_parts(staging, bundle)
+        sync_directory(staging)
         if final.exists():
             discard(final)
         staging.rename(final)
         publish_addition(final.parent, _document(bundle))
+
+
+def _seal_parts(staging: Path, bundle: Bundle) -> None:
+    for part in bundle.parts:
+        record = staging / part.name / PART_MANIFEST_NAME
+        if not record.exists():
+            publish_file(record, json_text({**part_to_json(part), "problems": []}))
+        sync_directory(staging / part.name)
+
+
+def _is_published(final: Path, bundle: Bundle) -> bool:
+    """Whether the addition's manifest is this bundle's, and its directory there."""
+    try:
+        found = read_document(final.parent / MANIFEST_NAME, *_FORMATS[bundle.name.split("/")[0]])
+    except (ManifestError, UnsupportedVersionError):
+        return False
+    return found == _document(bundle) and final.is_dir()
 
 
 def _document(bundle: Bundle) -> dict[str, Any]:

@@ -35,6 +35,8 @@ from slipstream_cache.errors import (
     CacheWriteError,
     DerivedNotFoundError,
     FieldTypeError,
+    ManifestError,
+    UnsupportedVersionError,
 )
 from slipstream_cache.field_types import validate_fields
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE, Codec, Condition
@@ -164,7 +166,7 @@ class _Derivation:
         """The field if it is there, up to date, and no file of it is missing or cut."""
         try:
             found = open_derived(self._cache, self._field, self._name, self._recipe)
-        except (DerivedNotFoundError, OSError):
+        except (DerivedNotFoundError, ManifestError, UnsupportedVersionError, OSError):
             return None
         return found if all(map(self._sealed, found.parts)) else None
 

@@ -39,6 +39,7 @@ from slipstream_cache.manifest import (
     Manifest,
     PartInfo,
     check_part,
+    count_from_json,
     field_from_json,
     fields_to_json,
     part_from_json,
@@ -319,7 +320,8 @@ def _from_json(document: Mapping[str, Any], name: str) -> tuple[Recipe, tuple[Pa
         check_part(parts[-1], fields)
         if part["name"] != f"part-{number:05d}":
             raise ValueError(f"unexpected part {part['name']!r}")
-    return Recipe(recipe["name"], recipe["version"], spec, recipe["options"]), tuple(parts)
+    version = count_from_json(recipe["version"])
+    return Recipe(recipe["name"], version, spec, recipe["options"]), tuple(parts)
 
 
 def _open_again(cache_dir: Path, field: str, name: str, recipe: Recipe) -> DerivedField:

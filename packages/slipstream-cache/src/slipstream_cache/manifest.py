@@ -217,25 +217,27 @@ def field_from_json(document: Mapping[str, Any]) -> FieldSpec:
     return FieldSpec(
         kind=document["kind"],
         dtype=document.get("dtype"),
-        shape=tuple(map(_count, document.get("shape", ()))),
+        shape=tuple(map(count_from_json, document.get("shape", ()))),
         content=document.get("content"),
     )
 
 
 def file_from_json(document: Mapping[str, Any]) -> FileInfo:
     """Build a file's size and hash from their JSON form; raises as ``part_from_json`` does."""
-    return FileInfo(_count(document["bytes"]), _hash(document["xxh3"]))
+    return FileInfo(count_from_json(document["bytes"]), _hash(document["xxh3"]))
 
 
 def part_from_json(name: str, document: Mapping[str, Any]) -> PartInfo:
     """Build a part from its JSON form; raises KeyError, TypeError, ValueError or AttributeError."""
     return PartInfo(
         name=name,
-        first_sample=_count(document["first_sample"]),
-        num_samples=_count(document["num_samples"]),
+        first_sample=count_from_json(document["first_sample"]),
+        num_samples=count_from_json(document["num_samples"]),
         files={file: file_from_json(info) for file, info in document["files"].items()},
         images={
-            field: ImageCounts(_count(counts["damaged"]), _count(counts["unreadable"]))
+            field: ImageCounts(
+                count_from_json(counts["damaged"]), count_from_json(counts["unreadable"])
+            )
             for field, counts in document["images"].items()
         },
     )
@@ -260,7 +262,7 @@ def _from_json(document: Mapping[str, Any]) -> Manifest:
     stored = options["fields"]
     return Manifest(
         key=_hash(document["key"]),
-        num_samples=_count(document["num_samples"]),
+        num_samples=count_from_json(document["num_samples"]),
         source=SourceInfo(
             _text(source["uri"]), _text(source["kind"]), _text(source["fingerprint"])
         ),
@@ -293,7 +295,8 @@ def _check(manifest: Manifest) -> None:
         raise ValueError(f"the parts have {expected} samples, expected {manifest.num_samples}")
 
 
-def _count(value: Any) -> int:
+def count_from_json(value: Any) -> int:
+    """Return a number of things; raises ValueError unless it is one."""
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError(f"{value!r} is not a count")
     return value

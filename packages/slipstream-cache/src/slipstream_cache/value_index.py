@@ -34,7 +34,7 @@ from slipstream_cache.errors import (
     ManifestError,
 )
 from slipstream_cache.layout import MANIFEST_NAME
-from slipstream_cache.manifest import FileInfo, file_from_json
+from slipstream_cache.manifest import FileInfo, count_from_json, file_from_json
 from slipstream_cache.maps import NpyMap
 from slipstream_cache.publish import sync_directory
 from slipstream_cache.writers import write_npy
@@ -47,6 +47,7 @@ INDEX_VERSION: Final = 1
 
 _ARRAYS: Final = ("values", "offsets", "sample_ids")
 _DIRECTORY: Final = re.compile(r"[0-9a-f]{16}")
+_KINDS: Final = "biufcmMU"
 _BATCH: Final = 65_536
 
 
@@ -202,7 +203,10 @@ def parse_index(
 
 
 def _array_from_json(info: dict[str, Any]) -> tuple[FileInfo, np.dtype[Any], int]:
-    return file_from_json(info), np.dtype(str(info["dtype"])), int(info["count"])
+    dtype = np.dtype(str(info["dtype"]))
+    if dtype.kind not in _KINDS:  # objects would be addresses, which the file's writer chooses
+        raise ValueError(f"unexpected dtype {dtype}")
+    return file_from_json(info), dtype, count_from_json(info["count"])
 
 
 def _distinct(cache: SampleCache, field: str) -> tuple[NDArray[np.int64], NDArray[Any]]:

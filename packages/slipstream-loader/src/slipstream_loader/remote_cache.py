@@ -181,10 +181,15 @@ def fetch_additions(remote: RemoteCache, cache: SampleCache, *, verbose: bool = 
                     name not in found or bundle.version > found[name].version
                 ):
                     found[name] = bundle
-        for name in sorted(found):
-            _fetch_files(folder, cache.cache_dir, found[name], verbose=verbose)
-            publish_bundle(cache.cache_dir, found[name])
-    return len(found)
+        if not found:
+            return 0
+        with build_lock(cache.cache_dir):  # one process of a node fetches, the others wait for it
+            here = {bundle.name for bundle in addition_bundles(cache)}
+            missing = sorted(found.keys() - here)
+            for name in missing:
+                _fetch_files(folder, cache.cache_dir, found[name], verbose=verbose)
+                publish_bundle(cache.cache_dir, found[name])
+    return len(missing)
 
 
 def send_additions(remote: RemoteCache, cache: SampleCache, *, verbose: bool = True) -> int:
