@@ -87,6 +87,20 @@ def test_an_empty_cache_is_in_memory(tmp_path: Path) -> None:
     assert cache.residency() == 1.0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs madvise")
+def test_empty_values_are_not_asked_for(cache: SampleCache) -> None:
+    """Wherever in a page they stand."""
+    recipe = Recipe("some", 1, FieldSpec("ragged", content="bytes"))
+    field = derive(
+        cache,
+        "image",
+        "some",
+        recipe,
+        lambda p: (np.zeros(3 * int((p.heights % 2).sum()), np.uint8), 3 * (p.heights % 2)),
+    )
+    assert prefetch(field.blobs(range(40)), only_missing=False) == 20
+
+
 def test_prefetching_changes_nothing_but_time(cache: SampleCache) -> None:
     """Any ids of caches, views and derived fields can be asked for, none too."""
     for ids in ([], [39, 0, 0, 17], np.arange(40)):
@@ -98,7 +112,7 @@ def test_prefetching_changes_nothing_but_time(cache: SampleCache) -> None:
     recipe = Recipe("empty", 1, FieldSpec("ragged", content="bytes"))
     made = np.zeros(0, np.uint8)
     field = derive(cache, "image", "x", recipe, lambda p: (made, np.zeros(len(p), int)))
-    prefetch(field.blobs([1, 2]))
+    assert prefetch(field.blobs([1, 2]), only_missing=False) == 0
     with pytest.raises(SampleIdError):
         cache.prefetch("image", [40])
     with pytest.raises(FieldNotFoundError):

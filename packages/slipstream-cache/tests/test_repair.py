@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,20 @@ def test_a_damaged_manifest_cannot_be_repaired(cache: SampleCache) -> None:
     (cache.cache_dir / "manifest.json").write_text("{}")
     with pytest.raises(ManifestError):
         repair(report, SOURCE)
+
+
+def test_a_build_waits_for_a_repair(cache: SampleCache) -> None:
+    """A loader that starts meanwhile does not take the parts in work for what was left behind."""
+    expected = damage(cache)
+    builds: list[threading.Thread] = []
+
+    def start_build(done: int, total: int) -> None:
+        if not builds:
+            builds.append(threading.Thread(target=build, args=(SOURCE, cache.cache_dir)))
+            builds[0].start()
+            builds[0].join(0.3)
+
+    repair(verify(cache, level="full"), SOURCE, progress=start_build)
+    builds[0].join(30)
+    assert not builds[0].is_alive()
+    assert read_tree(cache.cache_dir) == expected

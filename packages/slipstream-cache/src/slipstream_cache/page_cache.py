@@ -112,8 +112,8 @@ def _page_ranges(located: Payloads | Blobs) -> list[tuple[int, int]]:
     """Address of the first page, and bytes from there to the value's end; empty ones left out."""
     first = located.addresses & -_PAGE
     lengths = located.addresses + located.sizes - first
-    pairs = zip(first.tolist(), lengths.tolist(), strict=True)
-    return [(address, length) for address, length in pairs if length]
+    wanted = located.sizes > 0
+    return list(zip(first[wanted].tolist(), lengths[wanted].tolist(), strict=True))
 
 
 def _missing(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

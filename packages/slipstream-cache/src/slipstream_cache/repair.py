@@ -22,7 +22,7 @@ from slipstream_cache.part_builder import (
     write_parts,
 )
 from slipstream_cache.part_plan import PartRange
-from slipstream_cache.publish import discard, sync_directory, temporary_path
+from slipstream_cache.publish import build_lock, discard, sync_directory, temporary_path
 from slipstream_cache.source import Source, Transcode
 from slipstream_cache.stats_files import STATS_DIRECTORY
 from slipstream_cache.value_index import INDEX_DIRECTORY
@@ -76,7 +76,8 @@ def repair(
         cache = SampleCache.open(report.cache_dir)
         _check_source(cache, source)
         parts = [part for part in cache.manifest.parts if part.name in damaged_parts]
-        return [*removed, *_rebuild(cache, source, transcode, parts, progress)]
+        with build_lock(cache.cache_dir):  # a build removes what looks like a killed one's part
+            return [*removed, *_rebuild(cache, source, transcode, parts, progress)]
     except CacheError:
         raise
     except OSError as error:
