@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -115,6 +116,28 @@ def test_a_cache_that_cannot_be_written_goes_without(
         (batch,) = list(SlipstreamLoader(dataset, **options))
     assert torch.equal(batch["image"], expected["image"])
     assert "without seek points" in caplog.text
+
+
+@pytest.mark.parametrize("change", [{"version": 9}, {"parts": 3}, None])
+def test_damaged_or_newer_ones_are_made_again(
+    change: dict[str, int] | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A manifest that cannot be read, or a cut file, is a warning, and the batches are the same."""
+    dataset = SlipstreamDataset([{"image": picture(n)} for n in range(3)], cache_dir=tmp_path)
+    options = {"batch_size": 3, "pipelines": {"image": [DecodeCenterCrop(64)]}, "shuffle": False}
+    (expected,) = list(SlipstreamLoader(dataset, **options))
+    path = dataset.cache_path / "derived" / "image.seek" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    if change is None:
+        (path.parent / manifest["directory"] / "part-00000" / "seek.bin").write_bytes(b"")
+    else:
+        path.write_text(json.dumps({**manifest, **change}))
+    with caplog.at_level("WARNING"):
+        (batch,) = list(SlipstreamLoader(dataset, **options))
+    assert torch.equal(batch["image"], expected["image"])
+    assert "image.seek is not used" in caplog.text
+    assert json.loads(path.read_text()) == manifest
+    assert verify(dataset.cache_path, level="full").ok
 
 
 def test_interrupted_making_is_taken_up_again(

@@ -17,6 +17,10 @@ from slipstream_cache.errors import CorruptCacheError
 from slipstream_cache.manifest import FileInfo
 
 _NPY_MAGIC: Final = b"\x93NUMPY\x01\x00"
+_ADVICE: Final = (
+    "run `slipstream verify CACHE --repair SOURCE`, which makes what is damaged again, or copy the "
+    "file again"
+)
 _MAX_HEADER_BYTES: Final = 10 + 65_535  # of a .npy file of version 1.0
 
 
@@ -45,13 +49,12 @@ class FileMap:
                 if found != info.bytes:
                     raise CorruptCacheError(
                         f"{path} has {found} bytes, expected {info.bytes}: the file is damaged; "
-                        "delete the cache and run `slipstream build` again, or copy it again"
+                        f"{_ADVICE}"
                     )
                 self.address = self._map(file.fileno()) if found else 0
         except FileNotFoundError as error:
             raise CorruptCacheError(
-                f"{path} is missing, expected {info.bytes} bytes; delete the cache and run "
-                "`slipstream build` again, or copy it again"
+                f"{path} is missing, expected {info.bytes} bytes; {_ADVICE}"
             ) from error
 
     def array(self, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> NDArray[Any]:

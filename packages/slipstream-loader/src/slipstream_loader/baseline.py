@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from slipstream_cache import (
     Condition,
-    DerivedNotFoundError,
     DerivedReader,
     FieldSpec,
     Payloads,
@@ -27,6 +26,7 @@ from slipstream_cache import (
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
 from slipstream_decoders import convert_to_baseline
 from slipstream_loader.encoded import encoded
+from slipstream_loader.found_fields import find_derived
 from slipstream_loader.progress import advance_to, progress_bar
 
 NAME = "baseline"
@@ -96,10 +96,7 @@ def _convert(payloads: Payloads) -> tuple[NDArray[np.uint8], NDArray[np.void]]:
 
 def find_baseline(cache: SampleReader, field: str) -> DerivedReader | None:
     """The converted JPEGs of an image field, or None."""
-    try:
-        return cache.derived(field, NAME, RECIPE)
-    except DerivedNotFoundError:
-        return None
+    return find_derived(cache, field, NAME, RECIPE)
 
 
 def decodable_payloads(

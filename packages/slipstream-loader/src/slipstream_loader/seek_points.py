@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from slipstream_cache import (
     CacheWriteError,
     DerivedField,
-    DerivedNotFoundError,
     DerivedReader,
     FieldSpec,
     Payloads,
@@ -37,6 +36,7 @@ from slipstream_decoders import (
 )
 from slipstream_loader.baseline import decodable_payloads, find_baseline
 from slipstream_loader.encoded import encoded
+from slipstream_loader.found_fields import find_derived
 from slipstream_loader.progress import advance_to, progress_bar
 
 _logger = logging.getLogger(__name__)
@@ -133,10 +133,7 @@ def find_seek_points(cache: SampleReader, field: str) -> DerivedReader | None:
 
 
 def _find(cache: SampleReader, field: str, baseline: DerivedReader | None) -> DerivedReader | None:
-    try:
-        return cache.derived(field, NAME, _recipe(baseline))
-    except DerivedNotFoundError:
-        return None
+    return find_derived(cache, field, NAME, _recipe(baseline))
 
 
 class EncodedImages:

@@ -31,6 +31,7 @@ from slipstream_cache import (
 from slipstream_cache.layout import IMAGE_SAMPLE_DTYPE
 from slipstream_decoders import BufferPool, DecodeStatus, EncodedBatch, build_yuv420
 from slipstream_loader.encoded import encoded
+from slipstream_loader.found_fields import find_derived
 from slipstream_loader.progress import advance_to, progress_bar
 from slipstream_loader.sample_runs import runs_of
 
@@ -146,10 +147,8 @@ def find_yuv420(cache: SampleReader, field: str = "image") -> PlanarImages | Non
     """
     if _is_stored_so(cache, field):
         return PlanarImages(cache, field, None)
-    try:
-        return PlanarImages(cache, field, cache.derived(field, NAME, RECIPE))
-    except DerivedNotFoundError:
-        return None
+    found = find_derived(cache, field, NAME, RECIPE)
+    return None if found is None else PlanarImages(cache, field, found)
 
 
 def _is_stored_so(cache: SampleReader, field: str) -> bool:
