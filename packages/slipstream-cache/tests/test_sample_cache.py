@@ -285,7 +285,7 @@ def test_missing_and_cut_files_are_named(cache: SampleCache, name: str) -> None:
     with pytest.raises(CorruptCacheError, match=f"has {len(data) - 1} bytes, expected {len(data)}"):
         cache.load_batch(ids)
     path.unlink()
-    with pytest.raises(CorruptCacheError, match=f"{name} is missing.*slipstream build"):
+    with pytest.raises(CorruptCacheError, match=f"{name} is missing.*--repair SOURCE"):
         cache.load_batch(ids)
 
 

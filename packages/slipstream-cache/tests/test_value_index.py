@@ -187,7 +187,7 @@ def test_damaged_indexes_are_errors(tmp_path: Path) -> None:
             cache.value_index("x")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / manifest["directory"] / "values.npy").write_bytes(b"")
-    with pytest.raises(CorruptCacheError, match=r"values\.npy has 0 bytes"):
+    with pytest.raises(CorruptCacheError, match=r"values\.npy has 0 bytes.*--repair SOURCE"):
         SampleCache.open(cache.cache_dir).value_index("x")
 
 

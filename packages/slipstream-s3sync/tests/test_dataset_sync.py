@@ -138,3 +138,11 @@ def test_a_renamed_object_that_is_the_same_file_stays(s3_bucket: Any, tmp_path: 
     fill(s3_bucket, {"a/b": b"1"})
     for _ in range(2):
         assert tree(sync_s3_dataset(url, tmp_path)) == {"a/b": b"1", "c": b"2"}
+
+
+def test_a_copy_to_be_read_only_needs_no_lock(s3_bucket: Any, tmp_path: Path) -> None:
+    """Where the file of the lock cannot be opened, there is none."""
+    url = fill(s3_bucket, {"x": b"1"})
+    directory = _deterministic_local_dir(url, tmp_path)
+    directory.with_name(f"{directory.name}.lock").mkdir(parents=True)
+    assert tree(sync_s3_dataset(url, tmp_path)) == {"x": b"1"}

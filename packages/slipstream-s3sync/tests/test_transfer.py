@@ -29,6 +29,7 @@ from slipstream_s3sync import (
 )
 from slipstream_s3sync import ranged as ranged_module
 from slipstream_s3sync.checks import UPLOAD_PART_BYTES, etag_agrees, etag_of_pieces
+from slipstream_s3sync.ranged import RangedReader
 from slipstream_s3sync.testing import Fault, FaultProxy
 
 pytestmark = pytest.mark.timeout(120)
@@ -348,6 +349,15 @@ def test_downloads_to_one_place_at_once(s3_bucket: Any, folder: S3Folder, tmp_pa
     assert run._take(file) is True
     file.path.unlink()
     assert run._take(file) is False
+
+    class Overtaken(RangedReader):
+        def fetch(self, file: RemoteFile) -> Path:
+            partial = super().fetch(file)
+            partial.replace(file.path)
+            return partial
+
+    run._fetch(Overtaken(folder, 1), file)
+    assert file.path.read_bytes() == data
 
 
 def test_etags_that_tell_nothing_are_no_failure(

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -106,12 +106,14 @@ def _bring(
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Hold ``<directory>.lock`` where the system can lock: one process copies, others wait."""
-    with directory.with_name(f"{directory.name}.lock").open("ab") as file:
-        if sys.platform != "win32":
-            try:
+    with ExitStack() as stack:
+        try:
+            path = directory.with_name(f"{directory.name}.lock")
+            file = stack.enter_context(path.open("ab"))
+            if sys.platform != "win32":
                 fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                _logger.debug("copying to %s without a lock: %s", directory, error)
+        except OSError as error:  # such as a copy that somebody else has made, to be read only
+            _logger.debug("copying to %s without a lock: %s", directory, error)
         yield
 
 

@@ -201,11 +201,16 @@ class _Downloads:
 
     def _fetch(self, reader: RangedReader, file: RemoteFile) -> None:
         for _ in range(_TRIES):
-            partial = reader.fetch(file)
-            problem = problem_with(partial, file)
-            if problem is None:
-                self._finish(partial, file)
-                return
+            try:
+                partial = reader.fetch(file)
+                problem = problem_with(partial, file)
+                if problem is None:
+                    self._finish(partial, file)
+                    return
+            except FileNotFoundError as error:  # another process copies the same
+                if self._is_there(file):
+                    return
+                problem = str(error)
             remove_partial(file.path)
         if file.xxh3 is None and _has_secret_etag(self._folder, file):
             partial = reader.fetch(file)
