@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import tarfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from slipstream_cache import SampleCache, SourceReadError
+from slipstream_cache import SampleCache, SourceReadError, verify
 from slipstream_decoders import DecodeRandomResizedCrop
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader import prepare as prepare_module
-from slipstream_loader.growing_cache import GrowingCache
+from slipstream_loader.growing_cache import BuildStoppedError, GrowingCache
 from slipstream_loader.sample_images import write_sample_folder
 
 pytestmark = pytest.mark.timeout(120)
@@ -154,6 +156,58 @@ def test_fields_without_a_pipeline(url: str, gate: Gate, tmp_path: Path) -> None
     growing.cache.wait()
     stored = [b["image"] | {n: v for n, v in b.items() if n != "image"} for b in growing]
     assert_equal(taken(loose), taken(stored))
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def num_threads_of(cache: GrowingCache) -> int:
+    return sum(thread.is_alive() for thread in (cache._thread, *cache._pool._threads))
+
+
+def test_shutdown_ends_the_build(url: str, gate: Gate, tmp_path: Path) -> None:
+    """No thread is left and nothing is published; iterated again, the loader builds on."""
+    growing = make_loader(url, tmp_path / "a", overlap_build=True)
+    next(iter(growing))
+    cache = growing.cache
+    assert isinstance(cache, GrowingCache)
+    closing = threading.Thread(target=growing.shutdown)
+    closing.start()
+    wait_until(lambda: cache.is_stopped)
+    gate.opened.set()
+    closing.join(60)
+    assert num_threads_of(cache) == 0
+    assert not cache.is_complete
+    assert not list((tmp_path / "a").glob("slipcache-*/manifest.json"))
+    growing.set_epoch(0)
+    assert_equal(taken(growing), taken(make_loader(url, tmp_path / "b")))
+    assert verify(growing.cache.caches[0]).ok
+    growing.shutdown()
+
+
+def test_a_forgotten_loader_ends_its_build(url: str, gate: Gate, tmp_path: Path) -> None:
+    """The build and its readers end with the loader that began them."""
+    growing = make_loader(url, tmp_path, overlap_build=True)
+    next(iter(growing))
+    cache = growing.cache
+    assert isinstance(cache, GrowingCache)
+    del growing
+    gc.collect()
+    assert cache.is_stopped
+    gate.opened.set()
+    with pytest.raises(BuildStoppedError):
+        cache.wait()
+    wait_until(lambda: num_threads_of(cache) == 0)
+
+
+def test_a_copy_before_the_epoch_excludes_a_build_during_it() -> None:
+    """The two contradict each other, which is said."""
+    with pytest.raises(ValueError, match="choose one"):
+        SlipstreamLoader([{"x": 1}], presync_s3=True, overlap_build=True)
 
 
 def test_a_build_that_fails_reaches_the_consumer(

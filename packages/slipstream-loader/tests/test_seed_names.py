@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import logging
+import pickle
 from typing import Any
 
 import pytest
@@ -83,6 +84,19 @@ def test_samplers_and_generators(dataset: StreamingDataset) -> None:
         return [int(label) for batch in run for label in batch["label"]]
 
     assert order(1) == order(1) != order(2)
+
+
+def test_a_pickled_loader_keeps_its_class(dataset: StreamingDataset) -> None:
+    """And its arguments, its seed and its place."""
+    loader = FastStreamingDataLoader(dataset, 3, shuffle=True, drop_last=True)
+    first = next(iter(loader))
+    again = pickle.loads(pickle.dumps(loader))
+    assert type(again) is FastStreamingDataLoader
+    assert (again.seed, again.state_dict()) == (loader.seed, loader.state_dict())
+    rest = [batch["label"].tolist() for batch in again]
+    assert len(rest) == 2
+    again.set_epoch(0)
+    assert [batch["label"].tolist() for batch in again] == [first["label"].tolist(), *rest]
 
 
 def test_what_has_no_effect_is_said_once(

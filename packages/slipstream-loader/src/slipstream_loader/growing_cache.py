@@ -131,10 +131,23 @@ class GrowingCache(SampleReader):
             raise self._error or BuildStoppedError
         return self._built
 
-    def stop(self) -> None:
-        """End the build, whose complete parts stay, and all reading from the source."""
+    @property
+    def is_stopped(self) -> bool:
+        """Whether ``stop`` was called."""
+        return self._stopped
+
+    def stop(self, *, wait: bool = False) -> None:
+        """End the build, whose complete parts stay, and all reading from the source.
+
+        Parameters
+        ----------
+        wait : bool
+            Until their threads have ended. Without it no lock is taken, as finalisers need it.
+        """
         self._stopped = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if wait:
+            self._thread.join()
+            self._pool.shutdown(wait=True)
 
     @property
     def num_samples(self) -> int:
@@ -193,7 +206,7 @@ class GrowingCache(SampleReader):
 
     def request(self, ids: NDArray[np.int64], num_kept: int) -> None:
         """Begin to read samples that will be needed soon; remember at least so many."""
-        if self._built is not None or self._error is not None:
+        if self._built is not None or self._error is not None or self._stopped:
             return
         there, _ = self._in_parts(ids)
         with self._lock, suppress(RuntimeError):  # the pool may be closed just now
@@ -209,6 +222,7 @@ class GrowingCache(SampleReader):
                 self._source.close()
         except BaseException as error:  # noqa: BLE001  (it reaches the consumer's next batch)
             self._error = error
+            self._pool.shutdown(wait=False, cancel_futures=self._stopped)
         finally:
             with self._lock:
                 self._requested.clear()

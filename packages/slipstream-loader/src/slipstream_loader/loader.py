@@ -21,15 +21,16 @@ from slipstream_loader.device_engines import agree_on_engines
 from slipstream_loader.errors import LoaderError
 from slipstream_loader.failures import FailurePolicy, OnError
 from slipstream_loader.growing_cache import GrowingCache, RequestAhead
-from slipstream_loader.mixture import first_ids_of, groups_of
+from slipstream_loader.mixture import first_ids_of
 from slipstream_loader.order import OrderName, QuasiRandom, checked_order
-from slipstream_loader.plan import EpochPlan, Selection
+from slipstream_loader.plan import EpochPlan
 from slipstream_loader.prefetch import PrefetchIterator
 from slipstream_loader.prepare import open_samples
 from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
 from slipstream_loader.read_ahead import ReadAhead
-from slipstream_loader.reading import ReadingOptions, check_image_format, open_reading
+from slipstream_loader.reading import check_image_format, open_reading, reading_options
 from slipstream_loader.remote_cache import RemoteCache, sync_cache
+from slipstream_loader.selection import selection_of
 from slipstream_loader.state import LoaderState
 from slipstream_loader.telemetry import LoaderStats, Telemetry
 from slipstream_loader.transfer import (
@@ -212,8 +213,9 @@ class SlipstreamLoader:
     overlap_build : bool
         Begin before the cache of a data set on S3 is built: the first epoch reads from the source
         what is not stored yet, in the same order. Seek points and sharing follow when the first
-        epoch that finds the cache complete begins. Not with ``yuv420``, nor where bad samples are
-        skipped or replaced.
+        epoch that finds the cache complete begins. Shutting the loader down or dropping it ends
+        the build; the next loader goes on with it. Not with ``yuv420`` or ``presync_s3``, nor where
+        bad samples are skipped or replaced.
     verbose : bool
         Whether building the cache and seek points shows its progress (on rank 0).
 
@@ -280,61 +282,34 @@ class SlipstreamLoader:
         self.dataset = (
             dataset if isinstance(dataset, SlipstreamDataset) else SlipstreamDataset(dataset)
         )
-        self._rebuild = partial(SlipstreamLoader, self.dataset, **arguments)
+        self._arguments = arguments
         self.batch_size, self.num_threads = batch_size, num_threads
         self.batches_ahead = batches_ahead
         self.pipelines = dict(pipelines or {})
         self.device = _usable_device(device)
         self._ranks = find_ranks(distributed)
-        if on_error == "skip" and self._ranks.world_size > 1:
-            raise ValueError(
-                "on_error='skip' would give ranks unequal batches, and training would hang: use "
-                "'replace' or 'zero'"
-            )
+        _check_contradictions(arguments, self._ranks.world_size)
         fields = _chosen_fields(list(self.dataset.field_types), self.pipelines, exclude_fields)
         verbose = verbose and self._ranks.rank == 0
         self._remote = _remote_of(remote_cache, remote_cache_endpoint_url)
         check_image_format(image_format)
         self.image_format = image_format
         overlap = overlap_build and image_format == "jpeg" and on_error in ("raise", "zero")
-        self.cache: SampleReader = open_samples(
+        self._open = partial(
+            open_samples,
             self.dataset,
             remote=self._remote,
             presync=presync_s3,
             overlap=overlap and balance is None,
             verbose=verbose,
         )
-        chosen = None if indices is None else _id_array(indices)
-        given = {"weights": weights, "sampler": sampler, "batch_sampler": batch_sampler}
-        self._selection = Selection(
-            num_stored=len(self.cache),
-            batch_size=batch_size,
-            order=self.order,
-            drop_last=_default_drop_last(self.order, sampler) if drop_last is None else drop_last,
-            ranks=self._ranks,
-            indices=chosen,
-            groups=groups_of(self.cache, balance, chosen, self.order, given),
-            weights=None if weights is None else np.asarray(weights, np.float64),
-            repeats=repeats,
-            sampler=sampler,
-            batch_sampler=batch_sampler,
-        )
+        self.cache = self._open_cache()
+        self._selection = selection_of(self.cache, self.order, self._ranks, arguments)
         self._num_batches = self._selection.num_batches()
         self.seed = agreed_seed(seed, self._ranks)
         self._telemetry = Telemetry(first_ids_of(self.cache))
-        self._reading_options = ReadingOptions(
-            fields=fields,
-            pipelines=self.pipelines,
-            after_batch=after_batch_transforms,
-            batch_size=batch_size,
-            indices=self._selection.indices,
-            on_error=on_error,
-            image_format=image_format,
-            image_field=image_field,
-            seek_points=seek_points,
-            remote=self._remote,
-            is_first_rank=self._ranks.rank == 0,
-            verbose=verbose,
+        self._reading_options = reading_options(
+            arguments, fields, self._selection.indices, self._remote, self._ranks.rank == 0
         )
         self._reading = open_reading(self.cache, self._reading_options, self._telemetry)
         on_gpu = device_of(self.pipelines)
@@ -363,9 +338,17 @@ class SlipstreamLoader:
         self._iterators.add(iterator)
         return iterator
 
+    def _open_cache(self) -> SampleReader:
+        """The cache; if its build begins here, it ends with this loader."""
+        cache = self._open()
+        if isinstance(cache, GrowingCache) and cache is not self.dataset.source:
+            weakref.finalize(self, cache.stop)
+        return cache
+
     def _start_epoch(self) -> tuple[_Progress, PrefetchIterator[Delivery]]:
-        if isinstance(self.cache, GrowingCache) and self.cache.is_complete:
-            self.cache = self.cache.wait()
+        cache = self.cache
+        if isinstance(cache, GrowingCache) and (cache.is_complete or cache.is_stopped):
+            self.cache = cache.wait() if cache.is_complete else self._open_cache()
             self._reading = open_reading(self.cache, self._reading_options, self._telemetry)
         epoch, position = self._next_epoch, self._next_position
         plan = self._selection.plan(self.seed, epoch, position)
@@ -497,9 +480,14 @@ class SlipstreamLoader:
         return [cache.warm_up() for cache in self.cache.caches]
 
     def shutdown(self) -> None:
-        """End all iterations and wait for their threads. The loader can be iterated again."""
+        """End all iterations, and a build that overlaps them, and wait for their threads.
+
+        The loader can be iterated again; a build then goes on after its complete parts.
+        """
         for iterator in list(self._iterators):
             iterator.close()
+        if isinstance(self.cache, GrowingCache) and self.cache is not self.dataset.source:
+            self.cache.stop(wait=True)
 
     def _state(self, epoch: int, samples: int) -> LoaderState:
         return LoaderState(
@@ -526,8 +514,11 @@ class SlipstreamLoader:
         }
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled loader is its arguments, its seed and its place; threads are not pickled."""
-        return _rebuilt, (self._rebuild, self.seed, self.state_dict())
+        """A pickled loader is its class, its arguments, its seed and its place, no threads.
+
+        A subclass is made again by ``SlipstreamLoader.__init__``: what its own adds is not kept.
+        """
+        return _rebuilt, (type(self), self.dataset, self._arguments, self.state_dict())
 
     def __repr__(self) -> str:
         return (
@@ -538,10 +529,13 @@ class SlipstreamLoader:
 
 
 def _rebuilt(
-    rebuild: Callable[[], SlipstreamLoader], seed: int, state: dict[str, Any]
+    kind: type[SlipstreamLoader],
+    dataset: SlipstreamDataset,
+    arguments: dict[str, Any],
+    state: dict[str, Any],
 ) -> SlipstreamLoader:
-    loader = rebuild()
-    loader.seed = seed
+    loader = kind.__new__(kind)
+    SlipstreamLoader.__init__(loader, dataset, **arguments)
     loader.load_state_dict(state)
     return loader
 
@@ -554,24 +548,24 @@ def _remote_of(given: str | RemoteCache | None, endpoint_url: str | None) -> Rem
     return RemoteCache.of(given, endpoint_url)
 
 
-def _default_drop_last(order: OrderName | QuasiRandom, sampler: Iterable[int] | None) -> bool:
-    return sampler is None and (order == "random" or isinstance(order, QuasiRandom))
-
-
-def _id_array(indices: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(indices)
-    if array.dtype == bool:
-        array = np.flatnonzero(array)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"indices must be integers, got {array.dtype}")
-    return array.astype(np.int64)
-
-
 def _check_positive(name: str, value: int | None) -> None:
     if name == "num_threads" and value is None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _check_contradictions(arguments: Mapping[str, Any], world_size: int) -> None:
+    if arguments["on_error"] == "skip" and world_size > 1:
+        raise ValueError(
+            "on_error='skip' would give ranks unequal batches, and training would hang: use "
+            "'replace' or 'zero'"
+        )
+    if arguments["presync_s3"] and arguments["overlap_build"]:
+        raise ValueError(
+            "presync_s3 copies the data set before the first epoch, overlap_build begins the "
+            "epoch at once: choose one"
+        )
 
 
 def _usable_device(device: Any) -> torch.device | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,30 @@ class ReadingOptions:
     remote: RemoteCache | None
     is_first_rank: bool
     verbose: bool
+
+
+def reading_options(
+    arguments: Mapping[str, Any],
+    fields: Sequence[str],
+    indices: NDArray[np.int64] | None,
+    remote: RemoteCache | None,
+    is_first_rank: bool,
+) -> ReadingOptions:
+    """The options of a loader, whose arguments these are by name."""
+    return ReadingOptions(
+        fields=fields,
+        pipelines=dict(arguments["pipelines"] or {}),
+        after_batch=arguments["after_batch_transforms"],
+        batch_size=arguments["batch_size"],
+        indices=indices,
+        on_error=arguments["on_error"],
+        image_format=arguments["image_format"],
+        image_field=arguments["image_field"],
+        seek_points=arguments["seek_points"],
+        remote=remote,
+        is_first_rank=is_first_rank,
+        verbose=arguments["verbose"] and is_first_rank,
+    )
 
 
 @dataclass(frozen=True)
