@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqrtspace_streams._costs import MAX_RECOMPUTE, Costs
+from sqrtspace_streams._costs import MAX_RECOMPUTE, Costs, StageCost
 from sqrtspace_streams.cache import RingKind
 from sqrtspace_streams.config import Settings
 
@@ -151,14 +151,9 @@ class Planner:
         in_flight = _in_flight(workers)
         hot = costs.live_bytes(tile) * in_flight
         slots = self._slots(costs, num_windows, budget - hot)
-        ring_bytes = slots * costs.entry_bytes
-        stage = costs.lowest_expensive_producer(s.block_rows)
+        stage, stage_slots = self._checkpointed_stage(costs, num_windows, slots, budget - hot)
         row_bytes = stage.row_bytes if stage else 0
-        room = max(budget - hot - ring_bytes, 0) // max(row_bytes, 1)
-        stage_slots = min(slots, s.slots or _root(num_windows), room)
-        if not stage_slots:
-            stage = None
-        ring_bytes += stage_slots * row_bytes
+        ring_bytes = slots * costs.entry_bytes + stage_slots * row_bytes
         lru = s.lru_bytes
         if "lru_bytes" not in s.explicit:
             lru = max(min(lru, budget - hot - ring_bytes), 0)
@@ -193,7 +188,7 @@ class Planner:
             workers,
             slots=slots,
             checkpointed_stage=stage and stage.name,
-            stage_slots=stage_slots if stage else 0,
+            stage_slots=stage_slots,
             lru_bytes=lru,
             hot_bytes=hot,
             checkpoint_bytes=ring_bytes,
@@ -208,6 +203,17 @@ class Planner:
             ram_bytes=machine.ram_bytes,
             constraints=constraints,
         )
+
+    def _checkpointed_stage(
+        self, costs: Costs, num_windows: int | None, slots: int, room: int
+    ) -> tuple[StageCost | None, int]:
+        """The stage without state that has checkpoints, and its slots: what kernels leave."""
+        stage = costs.lowest_expensive_producer(self.settings.block_rows)
+        if stage is None:
+            return None, 0
+        left = max(room - slots * costs.entry_bytes, 0) // max(stage.row_bytes, 1)
+        stage_slots = min(slots, self.settings.slots or _root(num_windows), left)
+        return (stage, stage_slots) if stage_slots else (None, 0)
 
     def _mode(
         self, classic: int | None, slowdown: float | None, budget: int, ram: int
