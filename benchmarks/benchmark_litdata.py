@@ -169,75 +169,62 @@ def spread(ones: list[float], others: list[float]) -> dict[str, float]:
     return {name: round(value, 3) for name, value in named.items()}
 
 
-def main() -> None:
-    """Write one JSON object with all figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--repeat", type=int, default=20)
-    parser.add_argument("--pixels", type=int, help="longer side of the photos; default: as is")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--layout", choices=["rows", "items"], default="rows")
-    parser.add_argument("--directory", type=Path, help="where to work; default: a temporary one")
-    arguments = parser.parse_args()
-    paths = sorted(path for path in arguments.source.rglob("*") if path.is_file())
-    photos = [photo(path, arguments.pixels) for path in paths]
-    with tempfile.TemporaryDirectory(dir=arguments.directory) as folder:
-        data, copy, caches = (Path(folder) / name for name in ("data", "copy", "caches"))
-        num_samples = write_data_set(photos, data, arguments.repeat, arguments.layout)
-        num_bytes = sum(path.stat().st_size for path in data.iterdir())
-        peak = subprocess.run(
-            [sys.executable, "-c", _MEASURE_PEAK, str(data), str(Path(folder) / "peak")],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
+def build_seconds(data: Path, work: Path, rounds: int) -> dict[str, list[float]]:
+    """Seconds of builds, and of copies of the same chunks, both synced, in turns."""
+    caches, copy = work / "caches", work / "copy"
+    command = ["cp", "-r", str(data), str(copy)]
 
-        def build() -> None:
-            prepare_cache(SlipstreamDataset(data, cache_dir=caches), verbose=False)
+    def build() -> None:
+        prepare_cache(SlipstreamDataset(data, cache_dir=caches), verbose=False)
 
-        command = ["cp", "-r", str(data), str(copy)]
-        seconds = in_turns(
-            {
-                "build": lambda: synced_seconds(build, caches),
-                "cp": lambda: synced_seconds(lambda: subprocess.run(command, check=True), copy),
-            },
-            arguments.rounds,
-        )
-        workers = usable_processors()
-        loaders: dict[str, Any] = {
-            "slipstream": SlipstreamLoader(
-                SlipstreamDataset(data, cache_dir=caches),
-                batch_size=arguments.batch_size,
-                drop_last=False,
-                verbose=False,
-            ),
-            "litdata, 0 workers": litdata_loader(data, arguments.batch_size, 0),
-            f"litdata, {workers} workers": litdata_loader(data, arguments.batch_size, workers),
-            "memcpy": Copies(num_bytes, num_samples, arguments.batch_size),
-        }
-        cpu: dict[str, list[float]] = {name: [] for name in loaders}
-        turns: dict[str, Callable[[], float]] = {
-            name: partial(epoch, loader, num_samples, cpu[name]) for name, loader in loaders.items()
-        }
-        rates = in_turns(turns, arguments.rounds, _WARM_EPOCHS)
+    return in_turns(
+        {
+            "build": lambda: synced_seconds(build, caches),
+            "cp": lambda: synced_seconds(lambda: subprocess.run(command, check=True), copy),
+        },
+        rounds,
+    )
+
+
+def peak_megabytes(data: Path, work: Path) -> int:
+    """Peak memory of a process that builds the cache, less what its imports take."""
+    peak = subprocess.run(
+        [sys.executable, "-c", _MEASURE_PEAK, str(data), str(work / "peak")],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return round(int(peak.stdout) / 1024)
+
+
+def epochs(
+    data: Path, work: Path, num_samples: int, num_bytes: int, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Rates and CPU times of warm raw epochs, in turns."""
+    workers = usable_processors()
+    loaders: dict[str, Any] = {
+        "slipstream": SlipstreamLoader(
+            SlipstreamDataset(data, cache_dir=work / "caches"),
+            batch_size=arguments.batch_size,
+            drop_last=False,
+            verbose=False,
+        ),
+        "litdata, 0 workers": litdata_loader(data, arguments.batch_size, 0),
+        f"litdata, {workers} workers": litdata_loader(data, arguments.batch_size, workers),
+        "memcpy": Copies(num_bytes, num_samples, arguments.batch_size),
+    }
+    cpu: dict[str, list[float]] = {name: [] for name in loaders}
+    turns: dict[str, Callable[[], float]] = {
+        name: partial(epoch, loader, num_samples, cpu[name]) for name, loader in loaders.items()
+    }
+    rates = in_turns(turns, arguments.rounds, _WARM_EPOCHS)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     best_other = max(
         (name for name in medians if name.startswith("litdata")), key=medians.__getitem__
     )
     counted = {name: values[_WARM_EPOCHS:] for name, values in cpu.items()}
-    result = {
-        "samples": num_samples,
-        "bytes_per_sample": num_bytes // num_samples,
-        "layout": arguments.layout,
+    return {
         "processors": workers,
-        "build_seconds": seconds,
-        "median_megabytes_per_second": {
-            name: round(num_bytes / statistics.median(times) / 1e6)
-            for name, times in seconds.items()
-        },
-        "build_rate_over_cp_rate": spread(seconds["cp"], seconds["build"]),
-        "peak_megabytes_of_a_build": round(int(peak.stdout) / 1024),
         "samples_per_second": rates,
         "median_samples_per_second": {name: round(value) for name, value in medians.items()},
         "best_samples_per_second": {name: round(max(values)) for name, values in rates.items()},
@@ -252,6 +239,41 @@ def main() -> None:
             counted["litdata, 0 workers"], counted["slipstream"]
         ),
         "cpu_of_memcpy_over_slipstream": spread(counted["memcpy"], counted["slipstream"]),
+    }
+
+
+def main() -> None:
+    """Write one JSON object with all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, required=True)
+    parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--pixels", type=int, help="longer side of the photos; default: as is")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--layout", choices=["rows", "items"], default="rows")
+    parser.add_argument("--directory", type=Path, help="where to work; default: a temporary one")
+    arguments = parser.parse_args()
+    paths = sorted(path for path in arguments.source.rglob("*") if path.is_file())
+    photos = [photo(path, arguments.pixels) for path in paths]
+    with tempfile.TemporaryDirectory(dir=arguments.directory) as folder:
+        work, data = Path(folder), Path(folder) / "data"
+        num_samples = write_data_set(photos, data, arguments.repeat, arguments.layout)
+        num_bytes = sum(path.stat().st_size for path in data.iterdir())
+        peak = peak_megabytes(data, work)
+        seconds = build_seconds(data, work, arguments.rounds)
+        found = epochs(data, work, num_samples, num_bytes, arguments)
+    result = {
+        "samples": num_samples,
+        "bytes_per_sample": num_bytes // num_samples,
+        "layout": arguments.layout,
+        "build_seconds": seconds,
+        "median_megabytes_per_second": {
+            name: round(num_bytes / statistics.median(times) / 1e6)
+            for name, times in seconds.items()
+        },
+        "build_rate_over_cp_rate": spread(seconds["cp"], seconds["build"]),
+        "peak_megabytes_of_a_build": peak,
+        **found,
     }
     json.dump(result, sys.stdout, indent=1)
     sys.stdout.write("\n")
