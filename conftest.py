@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,13 @@ settings.register_profile("slipstream", deadline=None)
 settings.load_profile("slipstream")
 
 _PHOTOS_VARIABLE = "SLIPSTREAM_TEST_PHOTOS"
+
+
+@pytest.fixture(autouse=True)
+def platform_start_method() -> Iterator[None]:
+    """Processes start as the platform starts them in every test: litdata's writer sets another."""
+    yield
+    multiprocessing.set_start_method(None, force=True)
 
 
 @pytest.fixture(scope="session")
