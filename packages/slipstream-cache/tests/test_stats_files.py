@@ -17,6 +17,7 @@ from slipstream_cache import (
     UnsupportedVersionError,
     build,
     read_stats,
+    verify,
     write_stats,
 )
 from slipstream_cache.bundles import parse_addition
@@ -81,6 +82,20 @@ def test_damaged_files_are_errors(cache: SampleCache) -> None:
         path.write_text(wrong)
         with pytest.raises(ManifestError):
             read_stats(cache, "mean")
+
+
+def test_another_number_in_the_file_is_damage(cache: SampleCache) -> None:
+    """A payload that is still JSON, but not what was written; files of old have no digest."""
+    write_stats(cache, "mean", ["x"], {"mean": 1.5})
+    path = cache.cache_dir / "stats" / "mean.json"
+    path.write_text(path.read_text().replace('"mean": 1.5', '"mean": 9.5'))
+    with pytest.raises(ManifestError, match="its bytes changed"):
+        read_stats(cache, "mean")
+    assert [problem.path for problem in verify(cache).problems] == [path]
+    document = json.loads(path.read_text())
+    del document["digest"]
+    path.write_text(json.dumps(document))
+    assert read_stats(cache, "mean") == {"mean": 9.5}
 
 
 def test_no_place_to_write_is_told(cache: SampleCache) -> None:

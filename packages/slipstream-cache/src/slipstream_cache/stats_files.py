@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from slipstream_cache.additions import parent_hashes, read_document, replace_file
+from slipstream_cache.additions import content_key, parent_hashes, read_document, replace_file
 from slipstream_cache.cache import SampleCache
 from slipstream_cache.errors import CacheWriteError, FieldNameError, ManifestError
 from slipstream_cache.manifest import json_text
@@ -54,12 +54,14 @@ def write_stats(
     path = stats_path(opened, name)
     names = sorted(set(fields))
     opened.load_batch([], names)
+    kept = json.loads(json.dumps(dict(payload)))
     document = {
         "format": STATS_FORMAT,
         "version": STATS_VERSION,
         "fields": names,
         "parent": parent_hashes(opened.manifest, names),
-        "payload": json.loads(json.dumps(dict(payload))),
+        "payload": kept,
+        "digest": content_key(kept),
     }
     try:
         path.parent.mkdir(exist_ok=True)
@@ -94,6 +96,7 @@ def read_stats(cache: SampleCache, name: str) -> dict[str, Any] | None:
         return None
     try:
         payload = dict(document["payload"])
+        digest = content_key(payload)
         fresh = document["parent"] == parent_hashes(cache.manifest, document["fields"])
     except (TypeError, ValueError) as error:
         raise ManifestError(f"{path} does not hold statistics: {error!r}") from error
@@ -102,6 +105,11 @@ def read_stats(cache: SampleCache, name: str) -> dict[str, Any] | None:
     if not fresh:
         _logger.warning("%s was made from another state of the cache: ignored", path)
         return None
+    if document.get("digest", digest) != digest:  # the first files had none
+        raise ManifestError(
+            f"{path}: expected a payload of digest {document['digest']!r}, found {digest!r}: its "
+            "bytes changed; `repair` removes it, so that it is made again"
+        )
     return payload
 
 
