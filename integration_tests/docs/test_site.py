@@ -8,8 +8,10 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 API_PAGES = sorted((ROOT / "docs" / "reference" / "api").glob("*.md"))
@@ -53,3 +55,20 @@ def test_every_package_has_a_page() -> None:
     packages = {path.parent.name for path in ROOT.glob("packages/*/src/*/__init__.py")}
     documented = {page.read_text(encoding="utf-8").split(":::")[1].split()[0] for page in API_PAGES}
     assert documented == packages - {"slipstream"}
+
+
+def pages_of(navigation: Any) -> list[str]:
+    """The paths in a part of the navigation, from top to bottom."""
+    if isinstance(navigation, str):
+        return [navigation]
+    parts = navigation.values() if isinstance(navigation, dict) else navigation
+    return [path for part in parts for path in pages_of(part)]
+
+
+def test_the_navigation_has_every_page_once() -> None:
+    """In the order of ``mkdocs.yml``, which begins with the page that says what to read first."""
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    named = pages_of(config["nav"])
+    assert named[0] == "index.md"
+    docs = ROOT / "docs"
+    assert sorted(named) == sorted(str(p.relative_to(docs)) for p in docs.rglob("*.md"))
