@@ -1,7 +1,7 @@
 """Decoding through the loader: every step, sequential and shuffled, beside peers.
 
     uv run python benchmarks/benchmark_decode.py PHOTOS [--sets q90 256] [--threads 2]
-        [--rounds 7] [--peers ENVIRONMENT/bin/python] [--cache-dir DIR] [--json PATH]
+        [--rounds 5] [--peers ENVIRONMENT/bin/python] [--cache-dir DIR] [--json PATH]
 
 Three sets are made of the photos: as they are, at quality 90, and 256 pixels small. Ours and the
 peers read the same bytes, warm, in turns of one epoch each. What is asked of the rows is in their
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -154,10 +155,12 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--sets", nargs="+", choices=SET_NAMES, default=list(SET_NAMES))
     parser.add_argument("--limit", type=int, default=1000, help="photos at most")
-    parser.add_argument("--repeat", type=int, default=1, help="times each is in the data set")
+    parser.add_argument(
+        "--repeat", type=int, help="times each is in the data set; default: 2000 images"
+    )
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--threads", type=int, default=default_num_threads())
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", type=Path, help="Python of an environment with other loaders")
     parser.add_argument("--cache-dir", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--json", type=Path)
@@ -166,6 +169,7 @@ def main() -> None:
     for name in options.sets:
         with tempfile.TemporaryDirectory(dir=options.cache_dir) as folder:
             photos = make_photo_set(name, options.photos, Path(folder) / "photos", options.limit)
+            options.repeat = options.repeat or math.ceil(2000 / photos.num_photos)
             result = measure(photos, Path(folder), options)
         results.append(result)
         print(f"\n{name}: {json.dumps(photos.facts())}")

@@ -25,6 +25,14 @@ td:first-child,th:first-child{text-align:left}tr{border-bottom:1px solid #8884}
 svg{width:100%;max-width:45em;height:auto;display:block}
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#ddd}}
 """
+PEERS = {
+    "ffcv": "FFCV",
+    "dali": "DALI",
+    "pillow": "DataLoader, Pillow",
+    "torchvision": "DataLoader, torchvision",
+    "spdl": "SPDL",
+}
+"""Name of a peer -> how it is written."""
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -45,8 +53,10 @@ def plots(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
             }
             if not rows:
                 continue
-            ours = {"yuv420 rrc": "slipstream, yuv420", job: "slipstream"}
-            titled = {ours.get(key, key.split()[0]): value for key, value in rows.items()}
+            titles = {"yuv420 rrc": "slipstream, yuv420", job: "slipstream"} | {
+                f"{peer} {job}": title for peer, title in PEERS.items()
+            }
+            titled = {titles[key]: value for key, value in rows.items()}
             ordered = dict(sorted(titled.items(), key=lambda row: -row[1][0]))
             yield f"{name} {job}", bars(f"Images a second, {words}: {about}", ordered, "/s")
     if threads := results.get("threads"):

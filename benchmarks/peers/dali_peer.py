@@ -9,12 +9,14 @@ options = arguments()
 paths = [str(path) for path in photo_paths(options)]
 on_gpu = options.device == "cuda"
 decoder = "mixed" if on_gpu else "cpu"
+AHEAD = 2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @pipeline_def(
     batch_size=options.batch_size,
     num_threads=options.threads,
+    prefetch_queue_depth=AHEAD,
     device_id=0 if on_gpu else None,
 )
 def photos():
@@ -46,9 +48,14 @@ num_batches = max(1, len(paths) // options.batch_size)
 
 
 def epoch() -> int:
-    """Whole batches only; each is finished when it is returned."""
-    for _ in range(num_batches):
-        pipeline.run()
+    """Whole batches only, each made within the epoch: none is fetched ahead of the next one."""
+    scheduled = 0
+    for done in range(num_batches):
+        while scheduled < min(done + AHEAD, num_batches):
+            pipeline.schedule_run()
+            scheduled += 1
+        pipeline.share_outputs()
+        pipeline.release_outputs()
     return num_batches * int(options.batch_size)
 
 
