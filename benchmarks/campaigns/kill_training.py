@@ -1,10 +1,11 @@
 """Kills trainings on several ranks at random moments and resumes them from their last checkpoint.
 
 In each run some ranks train in step (gloo), and the first saves the loader's state now and then.
-All ranks are killed at a random moment, or one of them and the others a little later. Then as many
-or another number of ranks go on from the last state, perhaps to be killed again; the last are left
-to finish. Up to each state that was used, and from there on, every sample must have been seen
-exactly once in every epoch, with the pixels of a training that nothing disturbed.
+All ranks are killed at a random moment, most often after the first batch, or one of them and the
+others a little later. Then as many or another number of ranks go on from the last state, perhaps
+to be killed again; the last are left to finish. Up to each state that was used, and from there on,
+every sample must have been seen exactly once in every epoch, with the pixels of a training that
+nothing disturbed.
 
     python benchmarks/campaigns/kill_training.py --runs 200
 """
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,13 @@ from slipstream_loader.sample_images import write_sample_folder
 
 _FORK = multiprocessing.get_context("fork")
 _TIMEOUT_S = 200.0
+_NUM_SAMPLES = 50
 _EPOCHS = 2
+_PAUSE_S = 0.02
 _GLOBAL_BATCH = 12
 _WORLDS = (1, 2, 3)
+_AFTER_FIRST_BATCH = 0.8
+"""Share of the kills that wait for it; the others come at any moment of a rank's life."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,10 @@ class Training:
         return self.folder / f"{attempt}-{rank}.jsonl"
 
 
-def train(training: Training, attempt: int, rank: int, world_size: int) -> None:
-    """One rank: note what is seen, then step together; the first saves the state."""
-    store = f"file://{training.folder / f'store-{attempt}'}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size)
-    loader = SlipstreamLoader(
-        training.cache,
+def make_loader(cache: Path, world_size: int) -> SlipstreamLoader:
+    """The loader of one rank."""
+    return SlipstreamLoader(
+        cache,
         batch_size=_GLOBAL_BATCH // world_size,
         seed=7,
         drop_last=False,
@@ -73,6 +76,13 @@ def train(training: Training, attempt: int, rank: int, world_size: int) -> None:
         pipelines={"image": [DecodeRandomResizedCrop(24)]},
         verbose=False,
     )
+
+
+def train(training: Training, attempt: int, rank: int, world_size: int) -> None:
+    """One rank: note what is seen, then step together; the first saves the state."""
+    store = f"file://{training.folder / f'store-{attempt}'}"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size)
+    loader = make_loader(training.cache, world_size)
     if training.state.exists():
         loader.load_state_dict(json.loads(training.state.read_text())["loader"])
     step = 0
@@ -133,6 +143,15 @@ def finished(ranks: list[Any]) -> bool:
     return codes == [0] * len(ranks)
 
 
+def begun(training: Training, attempt: int, ranks: list[Any]) -> None:
+    """Wait until the first rank has noted a batch, or has ended."""
+    notes, end = training.notes(attempt, 0), time.monotonic() + _TIMEOUT_S
+    while ranks[0].is_alive() and time.monotonic() < end:
+        if notes.exists() and notes.stat().st_size:
+            return
+        time.sleep(0.005)
+
+
 def kill(ranks: list[Any], rng: random.Random) -> None:
     """Kill all ranks at once, or one of them a moment before the others."""
     first = rng.choice(ranks)
@@ -156,19 +175,46 @@ def counted(training: Training, attempts: int) -> Counter[tuple[int, int, str]]:
     return seen
 
 
-def disturbed(training: Training, seconds: float, rng: random.Random) -> tuple[int, str | None]:
-    """Kill a training some times and let it finish; how often, and what went wrong."""
+def disturbed(
+    training: Training, clock: Clock, kills: int, rng: random.Random
+) -> tuple[list[str], str | None]:
+    """Kill a training some times and let it finish; when it was killed, and what went wrong."""
     training.folder.mkdir()
-    kills = rng.randrange(1, 4)
+    moments = []
     for attempt in range(kills):
         ranks = start(training, attempt, rng.choice(_WORLDS))
-        time.sleep(rng.uniform(0, seconds))
+        if rng.random() < _AFTER_FIRST_BATCH:
+            begun(training, attempt, ranks)
+            time.sleep(rng.uniform(0, clock.after_first_batch_s))
+        else:
+            time.sleep(rng.uniform(0, clock.whole_s))
         kill(ranks, rng)
         state = json.loads(training.state.read_text()) if training.state.exists() else {}
         steps = state["step"] if state.get("attempt") == attempt else 0
         (training.folder / f"counted-{attempt}").write_text(str(steps))
+        moments.append(f"epoch {state['loader']['epoch']}" if steps else "before it saved a state")
     ranks = start(training, kills, rng.choice(_WORLDS))
-    return kills, None if finished(ranks) else "the ranks that nobody killed did not end well"
+    return moments, None if finished(ranks) else "the ranks that nobody killed did not end well"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How long a training takes that nothing disturbs."""
+
+    whole_s: float
+    after_first_batch_s: float
+
+
+def undisturbed(training: Training) -> Clock:
+    """Train on two ranks to the end."""
+    training.folder.mkdir()
+    began = time.monotonic()
+    ranks = start(training, 0, 2)
+    begun(training, 0, ranks)
+    first = time.monotonic()
+    assert finished(ranks), "a training failed that nothing disturbed"
+    end = time.monotonic()
+    return Clock(end - began, end - first)
 
 
 def main() -> None:
@@ -179,33 +225,36 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    rng, failures, kills = random.Random(options.seed), [], 0
+    rng, failures, moments = random.Random(options.seed), [], Counter[str]()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        write_sample_folder(folder / "photos", num_classes=2, images_per_class=25, seed=0)
+        write_sample_folder(
+            folder / "photos", num_classes=2, images_per_class=_NUM_SAMPLES // 2, seed=0
+        )
         cache = prepare_cache(SlipstreamDataset(folder / "photos", cache_dir=folder)).cache_dir
-        undisturbed = Training(cache, folder / "undisturbed", 0.02)
-        undisturbed.folder.mkdir()
-        assert finished(start(undisturbed, 0, 2)), "a training failed that nothing disturbed"
-        began = time.monotonic()
-        again = Training(cache, folder / "again", 0.02)
-        again.folder.mkdir()
-        assert finished(start(again, 0, 2))
-        seconds = time.monotonic() - began
-        expected = counted(undisturbed, 1)
+        list(make_loader(cache, 1))  # in this process: its children need load no kernels
+        alone = Training(cache, folder / "undisturbed", _PAUSE_S)
+        clock = undisturbed(alone)
+        expected = counted(alone, 1)
         assert set(expected.values()) == {1}
-        assert len(expected) == 50 * _EPOCHS
+        assert len(expected) == _NUM_SAMPLES * _EPOCHS
         for run in range(options.runs):
-            training = Training(cache, folder / f"run-{run}", 0.02)
-            killed, problem = disturbed(training, seconds, rng)
-            kills += killed
-            found = counted(training, killed + 1)
+            training = Training(cache, folder / f"run-{run}", _PAUSE_S)
+            kills = rng.randrange(1, 4)
+            killed, problem = disturbed(training, clock, kills, rng)
+            moments.update(killed)
+            found = counted(training, kills + 1)
             if problem is None and found != expected:
                 problem = f"lost {len(expected - found)}, too many {len(found - expected)}"
             if problem:
                 failures.append({"run": run, "problem": problem})
                 print(failures[-1], file=sys.stderr, flush=True)
-    result = {"runs": options.runs, "kills": kills, "seconds": seconds, "failures": failures}
+    result = {
+        "runs": options.runs,
+        "kills": dict(sorted(moments.items())),
+        "seconds": asdict(clock),
+        "failures": failures,
+    }
     json.dump(result, sys.stdout, indent=1)
     sys.stdout.write("\n")
     sys.exit(int(bool(failures)))
