@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 import numpy as np
 
 from sqrtspace_streams._graph import CompiledGraph, Graph
+from sqrtspace_streams._identities import Identities
 from sqrtspace_streams._stage import INPUT, Stage
 from sqrtspace_streams.errors import ParameterError
 
 Parameters = dict[str, dict[str, Any]]  # of each stage, by name
+_IDENTITIES = Identities()
+_ARRAYS = (np.ndarray, np.memmap)  # other kinds, such as masked arrays, have more than content
 
 
 def resolve(graph: Graph, compiled: CompiledGraph, params: dict[str, Any] | None) -> Parameters:
@@ -80,13 +84,21 @@ def signatures(compiled: CompiledGraph, arguments: Parameters) -> dict[str, byte
 
 def _token(value: Any) -> bytes:
     """Bytes that differ where values differ; unknown objects are told apart by identity."""
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+    if type(value) in _ARRAYS and not value.dtype.hasobject:
         content = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).digest()
         return f"{value.dtype.str}{value.shape}".encode() + content
+    if type(value) in _ARRAYS:
+        return f"{value.dtype}{value.shape}".encode() + _token(value.tolist())
     if isinstance(value, list | tuple):
         return b"(" + b",".join(map(_token, value)) + b")"
     if isinstance(value, dict):
         return b"{" + b",".join(_token(k) + b":" + _token(v) for k, v in value.items()) + b"}"
+    if isinstance(value, set | frozenset):
+        return b"<" + b",".join(sorted(map(_token, value))) + b">"
     if isinstance(value, bool | int | float | complex | str | bytes | np.generic | type(None)):
         return f"{type(value).__name__}:{value!r};".encode()
-    return f"{type(value).__name__}@{id(value)};".encode()
+    if isinstance(value, MethodType):  # a new one each time that it is named
+        return b"method " + _token(value.__func__) + _token(value.__self__)
+    if isinstance(value, BuiltinMethodType):
+        return f"method {value.__qualname__} ".encode() + _token(value.__self__)
+    return f"{type(value).__name__}#{_IDENTITIES.number(value)};".encode()

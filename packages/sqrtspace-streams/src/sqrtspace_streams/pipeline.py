@@ -112,7 +112,9 @@ class SqrtSpacePipeline(ReverseMethods):
             Half-open range of windows; all that can be read by default.
         params : dict, optional
             Parameters of the stages: ``{"name": value}`` for all that declare it,
-            ``{"stage.name": value}`` or ``{"stage": {"name": value}}`` for one.
+            ``{"stage.name": value}`` or ``{"stage": {"name": value}}`` for one. Numbers, text,
+            arrays and containers of them count by content, other objects by identity: what was
+            computed with one is found again, so do not change it in place.
         out : ndarray, optional
             Filled and returned, such as a ``numpy.memmap`` for a result larger than memory.
 
