@@ -147,8 +147,11 @@ class Campaign:
         problems = self._differences(place)
         if problems:
             return f"the download is not the cache: {problems}"
-        left = len(files(place)) > len(self.expected)  # of a killed s5cmd, until they are old
-        self.outcomes["download beside which files were left behind"] += left
+        if left := set(files(place)) - set(self.expected):
+            return f"killed downloads have left files in the cache: {sorted(left)}"
+        beside = {path.name for path in self.folder.glob(f"{place.name}*")}
+        if left := beside - {place.name, f"{place.name}.lock"}:
+            return f"killed downloads have left files beside the cache: {sorted(left)}"
         return None
 
     def _differences(self, directory: Path) -> list[str]:

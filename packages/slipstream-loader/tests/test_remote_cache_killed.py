@@ -1,6 +1,6 @@
 """Uploaders that are killed, at any point: nothing half-visible, and the next one goes on.
 
-Many more of them: ``SLIPSTREAM_TEST_KILLS=100 uv run pytest -n 0 --timeout 0 THIS_FILE``.
+Many more of them: ``SLIPSTREAM_TEST_KILLS=100 uv run pytest -n 0 THIS_FILE``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from slipstream_cache.testing import MemorySource
 from slipstream_loader.remote_cache import RemoteCache, fetch_cache, send_cache
 from slipstream_s3sync.testing import Fault, fault_proxy
 
-pytestmark = pytest.mark.timeout(240)
-
 NUM_KILLS = int(os.environ.get("SLIPSTREAM_TEST_KILLS", "5"))
+pytestmark = pytest.mark.timeout(48 * NUM_KILLS)
+
 UPLOADER = """
 import sys
 from slipstream_cache import SampleCache

@@ -29,6 +29,7 @@ from slipstream_s3sync import (
 )
 from slipstream_s3sync import ranged as ranged_module
 from slipstream_s3sync.checks import UPLOAD_PART_BYTES, etag_agrees, etag_of_pieces
+from slipstream_s3sync.incoming import Incoming
 from slipstream_s3sync.ranged import RangedReader
 from slipstream_s3sync.testing import Fault, FaultProxy
 
@@ -307,10 +308,11 @@ download(S3Folder(sys.argv[1]), files, workers=2)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
 def test_an_interrupt_leaves_nothing_half_visible(
-    folder: S3Folder, s3_bucket: Any, engine: str, proxy: FaultProxy, tmp_path: Path
+    folder: S3Folder, s3_bucket: Any, engine: str, proxy: FaultProxy, tmp_path: Path, name: str
 ) -> None:
-    """Ctrl-C in the middle: no broken file is left, and the next attempt is right."""
+    """Stopped in the middle, s5cmd perhaps living on: no broken file, and then just the files."""
     for number in range(4):
         put(s3_bucket, str(number), bytes(9_000_000))
     proxy.faults += [Fault("slow", f"set/{number}", value=0.2) for number in (1, 2, 3)]
@@ -326,17 +328,17 @@ def test_an_interrupt_leaves_nothing_half_visible(
     while not any("set/2" in path for _, path, _ in proxy.requests):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(getattr(signal, name))
     _, errors = run.communicate(timeout=60)
     assert run.returncode != 0
-    assert "KeyboardInterrupt" in errors
-    named = {path.name for path in tmp_path.iterdir() if path.name.isdigit()}
+    assert ("KeyboardInterrupt" in errors) == (name == "SIGINT")
+    named = {path.name for path in tmp_path.iterdir()} - {".incoming"}
+    assert named < set("0123")
     assert all((tmp_path / name).stat().st_size == 9_000_000 for name in named)
-    assert len(named) < 4
     proxy.faults.clear()
     files = [RemoteFile(f"{i}", tmp_path / f"{i}", 9_000_000) for i in range(4)]
     download(S3Folder(folder.url), files)
-    assert {p.name for p in tmp_path.iterdir() if "incoming" not in p.name} == set("0123")
+    assert names_in(tmp_path) == set("0123")
 
 
 def test_downloads_to_one_place_at_once(s3_bucket: Any, folder: S3Folder, tmp_path: Path) -> None:
@@ -344,20 +346,42 @@ def test_downloads_to_one_place_at_once(s3_bucket: Any, folder: S3Folder, tmp_pa
     data = content("x", 5000)
     put(s3_bucket, "x", data)
     file = wanted(tmp_path, "x", data)
-    run = transfer._Downloads(folder, 2, False, lambda _: None)
+    incoming = Incoming(tmp_path / "incoming")
+    run = transfer._Downloads(folder, incoming, 2, False, lambda _: None)
     file.path.write_bytes(data)
-    assert run._take(file) is True
-    file.path.unlink()
-    assert run._take(file) is False
+    with incoming:
+        assert run._take(file) is True
+        file.path.unlink()
+        assert run._take(file) is False
 
     class Overtaken(RangedReader):
         def fetch(self, file: RemoteFile) -> Path:
-            partial = super().fetch(file)
-            partial.replace(file.path)
-            return partial
+            path = super().fetch(file)
+            path.replace(file.path)
+            return path
 
-    run._fetch(Overtaken(folder, 1), file)
+    with incoming:
+        run._fetch(Overtaken(folder, incoming, 1), file)
     assert file.path.read_bytes() == data
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
+    """Their files go when nothing was written for a while; pieces to go on with stay."""
+    incoming, file = Incoming(tmp_path / "incoming"), tmp_path / "file"
+    incoming.__enter__()
+    killed = incoming.path_for(file)
+    killed.write_bytes(b"half of it")
+    incoming.partial_for(file).write_bytes(b"pieces")
+    with Incoming(tmp_path / "incoming") as other:
+        assert other.path_for(file) != killed
+        assert killed.exists()
+    for path in (killed, killed.parent):
+        os.utime(path, (0, 0))
+    with Incoming(tmp_path / "incoming") as other:
+        assert not killed.parent.exists()
+        assert other.partial_for(file).read_bytes() == b"pieces"
+    incoming.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_etags_that_tell_nothing_are_no_failure(

@@ -27,7 +27,7 @@ from slipstream_cache.publish import discard, sync_directory, temporary_path
 OPENING_ATTEMPTS: Final = 10
 """An addition may be renewed between the reading of its manifest and the opening of its files."""
 
-_OURS: Final = re.compile(r"([0-9a-f]{16}|manifest\.json)(\.[0-9a-f]{12})?")
+_OURS: Final = re.compile(r"([0-9a-f]{16}|manifest\.json)(\.[0-9a-f]{12}(\.incoming)?)?")
 _LEFTOVER_AGE_S: Final = 24 * 3600
 """A directory that no manifest names, and where nothing has happened for so long, is deleted."""
 

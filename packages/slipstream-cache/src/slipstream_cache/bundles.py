@@ -186,6 +186,12 @@ def staging_directory(cache_dir: Path, bundle: Bundle) -> Path:
     return place.with_name(f"{place.name}.{bundle.content[:12]}")
 
 
+def incoming_directory(cache_dir: Path, bundle: Bundle) -> Path:
+    """Where those files are until they are whole and right: beside what is published, not in it."""
+    staging = staging_directory(cache_dir, bundle)
+    return staging.with_name(f"{staging.name}.incoming")
+
+
 def publish_bundle(cache_dir: Path, bundle: Bundle) -> None:
     """Make a bundle visible whose files are in `staging_directory`, synced and checked.
 

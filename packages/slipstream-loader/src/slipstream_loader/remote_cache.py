@@ -35,6 +35,7 @@ from slipstream_cache.bundles import (
     Bundle,
     addition_bundles,
     cache_bundle,
+    incoming_directory,
     parse_addition,
     publish_bundle,
     staging_directory,
@@ -305,7 +306,8 @@ def _fetch_files(folder: S3Folder, cache_dir: Path, bundle: Bundle, *, verbose: 
     what = f"downloading {bundle.name or 'cache'}"
     with s3sync.byte_bar(bundle.num_bytes, what, verbose=verbose) as bar:
         files = _remote_files(bundle, staging)
-        s3sync.download(folder, files, durable=True, progress=bar)
+        incoming = incoming_directory(cache_dir, bundle)
+        s3sync.download(folder, files, incoming=incoming, durable=True, progress=bar)
 
 
 def _send_files(folder: S3Folder, cache_dir: Path, bundle: Bundle, *, verbose: bool) -> int:

@@ -96,7 +96,8 @@ def _bring(
     missing = [file for file in files if not _is_known(file, known.get(file.name))]
     if missing:
         with byte_bar(sum(f.size for f in missing), "downloading", verbose=verbose) as bar:
-            download(folder, missing, workers=numworkers, progress=bar)
+            incoming = directory.with_name(f"{directory.name}.incoming")
+            download(folder, missing, incoming=incoming, workers=numworkers, progress=bar)
         if hasattr(os, "sync"):
             os.sync()  # one for all: the record says that the files are on the disk
     if missing or set(known) != present:

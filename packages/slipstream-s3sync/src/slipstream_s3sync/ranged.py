@@ -1,8 +1,7 @@
 """Downloads by boto3: large objects in pieces at the same time, and on from where they broke off.
 
-A download grows in ``<path>.partial``; beside it ``<path>.partial.pieces`` tells of which object
-it is and which pieces are complete, so that the next attempt, in this process or another, fetches
-the others only.
+The pieces of a large object are recorded: of which object they are and which are complete, so that
+the next attempt, in this process or another, fetches the others only.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import logging
 import random
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -21,6 +19,7 @@ from slipstream_s3sync.checks import RemoteFile
 from slipstream_s3sync.connection import boto3_parts
 from slipstream_s3sync.errors import IntegrityError, S3ConnectionError
 from slipstream_s3sync.folder import S3Folder
+from slipstream_s3sync.incoming import Incoming
 
 _logger = logging.getLogger(__name__)
 
@@ -43,17 +42,19 @@ class RangedReader:
     Parameters
     ----------
     folder : S3Folder
+    incoming : Incoming
+        Where they go. It is open.
     threads : int
         Pieces at a time, of all objects together.
     """
 
-    def __init__(self, folder: S3Folder, threads: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: S3Folder, incoming: Incoming, threads: int) -> None:
+        self._folder, self._incoming = folder, incoming
         self._pool = ThreadPoolExecutor(threads, "slipstream-s3-piece")
         self._stop = threading.Event()
 
     def fetch(self, file: RemoteFile) -> Path:
-        """Download an object to ``<path>.partial``, which is complete but not checked.
+        """Download an object; returns where it is, complete but not checked.
 
         Raises
         ------
@@ -62,15 +63,17 @@ class RangedReader:
         S3Error
             It cannot be read.
         """
-        partial = file.path.with_name(f"{file.path.name}.partial")
         if file.size <= PIECE_BYTES:
-            with partial.open("wb") as target:
+            path = self._incoming.path_for(file.path)
+            with path.open("wb") as target:
                 self._fetch_range(file, target, 0, file.size, None)
-            return partial
+            return path
         found = self._folder.head(file.name)
         if int(found["ContentLength"]) != file.size:
             raise self._wrong_size(file, int(found["ContentLength"]))
-        journal = _Journal(partial, str(found["ETag"]), file.size)
+        partial = self._incoming.partial_for(file.path)
+        record = self._incoming.record_for(file.path)
+        journal = _Journal(partial, record, str(found["ETag"]), file.size)
         try:
             futures = [
                 self._pool.submit(self._fetch_piece, file, journal, number)
@@ -172,11 +175,10 @@ class RangedReader:
 class _Journal:
     """A partial file and the record of its complete pieces."""
 
-    def __init__(self, partial: Path, etag: str, size: int) -> None:
+    def __init__(self, partial: Path, record: Path, etag: str, size: int) -> None:
         self.etag = etag
         self._count = -(-size // PIECE_BYTES)
         self._lock = threading.Lock()
-        record = partial.with_name(f"{partial.name}.pieces")
         header = json.dumps({"etag": etag, "size": size, "piece": PIECE_BYTES})
         known = _completed(record, header, self._count) if partial.exists() else None
         self._done = known or set()
@@ -201,13 +203,6 @@ class _Journal:
     def close(self) -> None:
         """Close the record."""
         self._record.close()
-
-
-def remove_partial(path: Path) -> None:
-    """Remove what a download of a file has left."""
-    for name in (f"{path.name}.partial", f"{path.name}.partial.pieces"):
-        with suppress(FileNotFoundError):
-            path.with_name(name).unlink()
 
 
 def _completed(record: Path, header: str, count: int) -> set[int] | None:

@@ -2,18 +2,16 @@
 
 s5cmd copies what it can. Whatever it did not bring, or brought wrongly, is copied again by boto3,
 whose failures say what happened; where s5cmd is not installed, boto3 does all of it. A file gets
-its name when its bytes are right: nobody sees half of one.
+its name when its bytes are right: nobody sees half of one, nor anything beside it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +31,8 @@ from slipstream_s3sync.errors import (
     TransferError,
 )
 from slipstream_s3sync.folder import S3Folder
-from slipstream_s3sync.ranged import RangedReader, remove_partial
+from slipstream_s3sync.incoming import Incoming
+from slipstream_s3sync.ranged import RangedReader
 from slipstream_s3sync.s5cmd import Copy, copy_all, find_s5cmd
 
 _logger = logging.getLogger(__name__)
@@ -43,8 +42,6 @@ _CHECKERS: Final = 4
 _TRIES: Final = 2
 """How often boto3 copies an object whose bytes arrive wrong."""
 _INCOMING: Final = ".incoming"
-_LEFT_BEHIND: Final = re.compile(r".*\.incoming\d+")
-_LEFT_AGE_S: Final = 3600
 _NAMED: Final = 5
 
 Progress = Callable[[int], None]
@@ -55,6 +52,7 @@ def download(
     folder: S3Folder,
     files: Iterable[RemoteFile],
     *,
+    incoming: Path | None = None,
     workers: int = DEFAULT_WORKERS,
     durable: bool = False,
     progress: Progress | None = None,
@@ -67,6 +65,9 @@ def download(
         Where the objects are.
     files : iterable of RemoteFile
         Which, where to, and what they must hold. Directories are made.
+    incoming : Path, optional
+        Directory, on the file system of the files, where they are until they are right; it is
+        removed when all are. Default: ``.incoming`` in the directory that holds them all.
     workers : int
         Objects at a time.
     durable : bool
@@ -89,8 +90,14 @@ def download(
     TransferError
         This happened to several objects, or some are missing. All others are there.
     """
-    run = _Downloads(folder, workers, durable, progress or _nothing)
-    return run.all(list(files))
+    files = list(files)
+    if not files:
+        return 0
+    if incoming is None:
+        common = os.path.commonpath([file.path.parent.absolute() for file in files])
+        incoming = Path(common, _INCOMING)
+    run = _Downloads(folder, Incoming(incoming), workers, durable, progress or _nothing)
+    return run.all(files)
 
 
 def upload(
@@ -132,44 +139,60 @@ def upload(
 class _Downloads:
     """One call of ``download``."""
 
-    def __init__(self, folder: S3Folder, workers: int, durable: bool, progress: Progress) -> None:
-        self._folder, self._workers, self._durable = folder, workers, durable
-        self._progress = progress
+    def __init__(
+        self, folder: S3Folder, incoming: Incoming, workers: int, durable: bool, progress: Progress
+    ) -> None:
+        self._folder, self._incoming, self._workers = folder, incoming, workers
+        self._durable, self._progress = durable, progress
 
     def all(self, files: list[RemoteFile]) -> int:
         """Copy what is missing."""
         for directory in {file.path.parent for file in files}:
             directory.mkdir(parents=True, exist_ok=True)
-            _sweep(directory)
         with ThreadPoolExecutor(_CHECKERS, "slipstream-s3-check") as checkers:
-            there = list(checkers.map(self._is_there, files))
-            wanted = [file for file, found in zip(files, there, strict=True) if not found]
-            left = self._by_s5cmd(wanted, checkers)
-        if left:
-            self._by_boto3(left)
+            there = self._those_there(files, checkers)
+        wanted = [file for file in files if file not in there]
+        if wanted:
+            with self._incoming:
+                left = self._by_s5cmd(wanted)
+                if left:
+                    self._by_boto3(left)
+        self._incoming.remove()
         return len(wanted)
 
-    def _is_there(self, file: RemoteFile) -> bool:
-        for path in (file.path, _incoming(file.path)):
-            try:
-                if problem_with(path, file) is None:
-                    self._finish(path, file)
-                    return True
-            except FileNotFoundError:
-                continue
-        return False
+    def _those_there(
+        self, files: list[RemoteFile], checkers: ThreadPoolExecutor
+    ) -> set[RemoteFile]:
+        """The files that have come before, and are right."""
+        present = [file for file in files if file.path.exists()]
+        found = checkers.map(self._is_there, present)
+        return {file for file, right in zip(present, found, strict=True) if right}
 
-    def _by_s5cmd(self, files: list[RemoteFile], checkers: ThreadPoolExecutor) -> list[RemoteFile]:
+    def _is_there(self, file: RemoteFile) -> bool:
+        try:
+            right = problem_with(file.path, file) is None
+        except FileNotFoundError:
+            return False
+        if right:
+            self._progress(file.size)
+        return right
+
+    def _by_s5cmd(self, files: list[RemoteFile]) -> list[RemoteFile]:
         """Copy by s5cmd; returns what it has not brought."""
         binary = find_s5cmd()
-        if binary is None or not files:
+        if binary is None:
             return files
-        resumed = {file for file in files if _has_partial(file.path)}
-        by_url = {self._folder.url_of(file.name): file for file in files if file not in resumed}
-        copies = [Copy(url, str(_incoming(file.path))) for url, file in by_url.items()]
+        by_url = {
+            self._folder.url_of(file.name): file
+            for file in files
+            if not self._incoming.partial_for(file.path).exists()  # boto3 goes on with these
+        }
+        copies = [Copy(url, str(self._incoming.path_for(f.path))) for url, f in by_url.items()]
         possible = [copy for copy in copies if copy.is_possible]
+        if not possible:
+            return files
         checks: list[tuple[RemoteFile, Future[bool]]] = []
-        if possible:
+        with ThreadPoolExecutor(_CHECKERS, "slipstream-s3-check") as checkers:
             done = copy_all(binary, self._folder.connection, possible, workers=self._workers)
             with _closing(done):
                 for url in done:
@@ -179,20 +202,20 @@ class _Downloads:
 
     def _take(self, file: RemoteFile) -> bool:
         """Check what s5cmd has brought."""
-        incoming = _incoming(file.path)
+        path = self._incoming.path_for(file.path)
         try:
-            problem = problem_with(incoming, file)
+            problem = problem_with(path, file)
             if problem is None:
-                self._finish(incoming, file)
+                self._finish(path, file)
                 return True
-            incoming.unlink()
-        except FileNotFoundError:  # another process copies the same, and may have brought it
+            path.unlink()
+        except FileNotFoundError:  # another process has copied the same
             return self._is_there(file)
         _logger.debug("%s: %s", self._folder.url_of(file.name), problem)
         return False
 
     def _by_boto3(self, files: list[RemoteFile]) -> None:
-        reader = RangedReader(self._folder, self._workers)
+        reader = RangedReader(self._folder, self._incoming, self._workers)
         try:
             with _Errands(self._workers, reader.stop) as errands:
                 errands.run(self._folder, files, lambda file: self._fetch(reader, file))
@@ -207,11 +230,11 @@ class _Downloads:
                 if problem is None:
                     self._finish(partial, file)
                     return
-            except FileNotFoundError as error:  # another process copies the same
+            except FileNotFoundError as error:  # another process has copied the same
                 if self._is_there(file):
                     return
                 problem = str(error)
-            remove_partial(file.path)
+            self._incoming.remove_partial(file.path)
         if file.xxh3 is None and _has_secret_etag(self._folder, file):
             partial = reader.fetch(file)
             self._finish(partial, file)
@@ -223,13 +246,9 @@ class _Downloads:
 
     def _finish(self, path: Path, file: RemoteFile) -> None:
         """Give a file that is right its name."""
-        if path != file.path:
-            if self._durable:
-                _sync(path)
-            path.replace(file.path)
-            remove_partial(file.path)
-            with suppress(FileNotFoundError):
-                _incoming(file.path).unlink()
+        if self._durable:
+            _sync(path)
+        path.replace(file.path)
         self._progress(file.size)
 
 
@@ -381,25 +400,6 @@ def _has_secret_etag(folder: S3Folder, file: RemoteFile) -> bool:
     head = folder.head(file.name)
     encryption = str(head.get("ServerSideEncryption", ""))
     return encryption.startswith("aws:") or "SSECustomerAlgorithm" in head
-
-
-def _incoming(path: Path) -> Path:
-    return path.with_name(path.name + _INCOMING)
-
-
-def _has_partial(path: Path) -> bool:
-    return path.with_name(f"{path.name}.partial.pieces").exists()
-
-
-def _sweep(directory: Path) -> None:
-    """Remove what killed runs of s5cmd have left."""
-    now = time.time()
-    for name in os.listdir(directory):
-        if _LEFT_BEHIND.fullmatch(name):
-            path = directory / name
-            with suppress(OSError):
-                if now - path.stat().st_mtime > _LEFT_AGE_S:
-                    path.unlink()
 
 
 def _sync(path: Path) -> None:
