@@ -75,7 +75,7 @@ class ForwardRun:
     def rows(self, stop: int) -> Array:
         """Run up to window ``stop`` and give the rows on the way."""
         blocks = self._running().run(self.position, stop, self.tile, self.workers)
-        rows = collect(blocks, stop - self.position, None)
+        rows = collect(self._compiled.target, blocks, stop - self.position, None)
         assert rows is not None
         self.position = stop
         return rows

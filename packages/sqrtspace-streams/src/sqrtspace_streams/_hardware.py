@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,10 +80,17 @@ def available_ram(root: Path = Path("/")) -> int:
     if sys.platform != "win32":
         import resource
 
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            found.append(max(limit - int(psutil.Process().memory_info().vms), 0))
+        taken = psutil.Process().memory_info()
+        for kind, used in ((resource.RLIMIT_AS, taken.vms), (resource.RLIMIT_DATA, _data(taken))):
+            limit = resource.getrlimit(kind)[0]
+            if limit != resource.RLIM_INFINITY:
+                found.append(max(limit - int(used), 0))
     return min(found)
+
+
+def _data(taken: Any) -> int:
+    """Bytes of private writable memory, which RLIMIT_DATA counts; where they are not told, 0."""
+    return int(getattr(taken, "data", 0))
 
 
 def _cgroup_headrooms(root: Path) -> Iterator[int]:
@@ -117,13 +125,6 @@ def _headroom(group: Path, limit_file: str, usage_file: str, cached: str) -> int
         return None
     reclaimable = re.search(rf"^{cached} (\d+)$", stat, re.MULTILINE)
     return max(limit - usage + (int(reclaimable[1]) if reclaimable else 0), 0)
-
-
-def resident_bytes() -> int:
-    """Memory that this process has now."""
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)
 
 
 def num_processors() -> int:

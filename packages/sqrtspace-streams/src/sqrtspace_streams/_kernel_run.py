@@ -154,6 +154,8 @@ class KernelRun:
         if not isinstance(output, tuple) or len(output) != 2:
             raise StageError(self.stage.name, t0, t1, "step returned no pair (output, state)")
         block, self._state = output
+        if self._state is None:
+            raise StateError(f"kernel {self.stage.name!r}: step returned None as its state")
         if not isinstance(block, np.ndarray) or block.ndim < 1 or len(block) != t1 - t0:
             found = getattr(block, "shape", type(block).__name__)
             raise StageError(self.stage.name, t0, t1, f"output {found}: expected {t1 - t0} rows")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
 
+from sqrtspace_streams._collect import no_rows
 from sqrtspace_streams._forward import ForwardRun
 from sqrtspace_streams._graph import CompiledGraph, Graph
 from sqrtspace_streams._hardware import llc_bytes, machine
@@ -20,9 +20,9 @@ from sqrtspace_streams.adapters import NumpyBackend
 from sqrtspace_streams.autotune import Probe, probe_size
 from sqrtspace_streams.config import Settings
 from sqrtspace_streams.counts import Counts
-from sqrtspace_streams.errors import GraphError, StreamsError
+from sqrtspace_streams.errors import GraphError
 from sqrtspace_streams.plan import CACHE_SHARE, Plan, Planner
-from sqrtspace_streams.sources import ArraySource, Source
+from sqrtspace_streams.sources import Source
 
 
 class Question:
@@ -159,8 +159,8 @@ class Question:
             return planner.without_costs(count, "mode='sqrt' was asked for", "sqrt")
         if not may_probe:
             return planner.without_costs(count, "pulled windows are not measured", "sqrt")
-        if probe_size(count, settings.block_rows) == 0:
-            return self._guess(planner, count or 0, keeps_result)
+        if count is not None and probe_size(count, settings.block_rows) == 0:
+            return self._guess(planner, count, keeps_result)
         return None
 
     def _guess(self, planner: Planner, count: int, keeps_result: bool) -> Plan:
@@ -224,20 +224,10 @@ class Question:
             histories[name].marks[who] = kernel.end()
 
     def no_rows(self) -> Array:
-        """An array of no rows, with the shape and type that rows would have.
+        """An array of no rows, with the shape and type that rows would have."""
 
-        They are found by running the stages on one window of zeros.
-        """
-        settings = self._settings
-        shape = (settings.window, *self._source.item_shape)
-        source = ArraySource(np.zeros(shape, self._source.dtype))
-        histories = Memory(Graph(), 0).histories(self.compiled, self._digests, None)
-        sweep = self._sweep_over(source, histories)
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                rows = [rows for _, rows in sweep.run(0, 1, None)]
-            except StreamsError:  # zeros are nothing to this stage
-                return np.empty(0, settings.dtype)
-        none: Array = rows[0][:0].copy()
-        return none
+        def run(source: Source) -> Iterator[tuple[int, Array]]:
+            histories = Memory(Graph(), 0).histories(self.compiled, self._digests, None)
+            return self._sweep_over(source, histories).run(0, 1, None)
+
+        return no_rows(self._source, self._settings, run)

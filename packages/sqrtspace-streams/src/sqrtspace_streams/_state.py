@@ -51,4 +51,4 @@ def state_bytes(state: Any) -> int:
         return sum(64 + state_bytes(value) for value in state.values())
     if isinstance(state, list | tuple):
         return sum(8 + state_bytes(value) for value in state)
-    return 32
+    return 32 + len(state) if isinstance(state, str | bytes) else 32

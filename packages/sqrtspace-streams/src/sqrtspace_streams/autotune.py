@@ -1,8 +1,8 @@
 """Measures what the stages of a target cost, on the first windows of a real evaluation.
 
 Three probes: one for memory, with two numbers of windows, and one for time with each of two tiles.
-Each has at most 64 windows, and at most 3 % of those that are asked for, but the one for memory has
-three blocks in any case. Their rows are part of the answer.
+Each has at most 64 windows, or one block of more, and at most 3 % of those that are asked for, but
+the one for memory has three blocks in any case. Their rows are part of the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROBE_MAX_WINDOWS = 64
 
 def probe_size(num_windows: int | None, block_rows: int) -> int:
     """Windows of a probe: a multiple of ``block_rows``; 0 where the range is too short for one."""
-    limit = PROBE_MAX_WINDOWS
+    limit = max(PROBE_MAX_WINDOWS, block_rows)
     if num_windows is not None:
         limit = min(limit, math.ceil(PROBE_FRACTION * num_windows))
     return limit - limit % block_rows
@@ -78,11 +78,12 @@ class Probe:
         was_tracing = tracemalloc.is_tracing()
         if not was_tracing:
             tracemalloc.start(1)
-        try:
-            yield from self._sweep.run(t0, stop, None)
+        try:  # all of it before the first yield: what the consumer does is not traced
+            pieces = list(self._sweep.run(t0, stop, None))
         finally:
             if not was_tracing:
                 tracemalloc.stop()
+        yield from pieces
         rows = self._sweep.emitted - t0
         self._work.append((rows, self._sweep.counts.copy()))
         self.largest = max(self.largest, rows)

@@ -42,8 +42,8 @@ _FLOAT32: np.dtype[Any] = np.dtype("float32")
 class Settings:
     """The options of a pipeline, checked.
 
-    The first ten change what is computed or where; ``tile``, ``slots``, ``ring``,
-    ``checkpoint_every``, ``lru_bytes``, ``max_workers`` and ``mode`` only change time and memory.
+    ``window``, ``hop``, ``dtype``, ``block_rows``, ``seed``, ``backend`` and ``device`` may change
+    results; the others change time and memory only.
     """
 
     window: int = 4096
@@ -79,7 +79,8 @@ class Settings:
     seed: int = 0
     """Seed of the random generators that stages ask for."""
     explicit: frozenset[str] = frozenset()
-    """Names of the options that the user gave; a plan never changes those."""
+    """Names of the options that the user gave; a plan does not change those: it rounds
+    ``tile`` up to whole blocks, and takes no more than ``max_workers`` threads."""
 
     @classmethod
     def of(cls, config: Config) -> Settings:
@@ -108,8 +109,8 @@ class Settings:
 
     @property
     def capacity(self) -> int:
-        """Samples in ``input_buffer_blocks`` complete windows."""
-        return self.window + (self.input_buffer_blocks - 1) * self.hop
+        """Samples in ``input_buffer_blocks`` windows, each with what comes before the next."""
+        return max(self.window, self.hop) + (self.input_buffer_blocks - 1) * self.hop
 
 
 _CHOICES = {"mode": Mode, "ring": Ring, "device": Device, "backend": BackendName}

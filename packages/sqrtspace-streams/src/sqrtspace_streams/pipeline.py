@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from typing_extensions import Unpack
 
 from sqrtspace_streams._allocator import tune_allocator
@@ -133,13 +132,16 @@ class SqrtSpacePipeline(ReverseMethods):
             If the stream does not go back far enough.
         """
         if self._needs_reversal(target):
-            reversed_rows = self._evaluate_reversed(target, t_range, params, out)
-            return np.empty(0, self.settings.dtype) if reversed_rows is None else reversed_rows
+            rows = self._evaluate_reversed(target, t_range, params, out)
+            end, self.last_plan = self.num_windows(), None
+            if t_range is not None and end < t_range[1]:
+                self._warn_truncated(t_range, max(end, t_range[0]))
+            return rows
         with self._lock:
             question = self._question(target, params)
             t0, t1 = self._range(t_range)
             blocks = question.blocks(t0, t1, keeps_result=out is None)
-            result = collect(blocks, None if t1 is None else t1 - t0, out)
+            result = collect(target, blocks, None if t1 is None else t1 - t0, out)
             question.remember("evaluate")
             self.last_counts, self.last_plan = question.counts, question.plan
             end = max(question.emitted, t0)
@@ -180,7 +182,10 @@ class SqrtSpacePipeline(ReverseMethods):
         t_range: tuple[int, int] | None = None,
         params: dict[str, Any] | None = None,
     ) -> Plan:
-        """How `evaluate` would go about a range, predicted from at most 192 measured windows."""
+        """How `evaluate` would go about a range, predicted from measuring the first windows of it.
+
+        At most 192 windows are computed for that, or a few blocks where blocks are larger.
+        """
         with self._lock:
             question = self._question(target, params)
             return question.measured_plan(*self._range(t_range), keeps_result=True)
@@ -296,7 +301,9 @@ class SqrtSpacePipeline(ReverseMethods):
                 )
             pull.digest = question.digest
             stop = max(t_target, pull.cursor)
-            rows = collect(question.blocks(pull.cursor, stop, may_probe=False), None, None)
+            rows = collect(
+                question.target, question.blocks(pull.cursor, stop, may_probe=False), None, None
+            )
             if rows is None:
                 return question.no_rows()
             question.remember(f"pull:{question.target}")

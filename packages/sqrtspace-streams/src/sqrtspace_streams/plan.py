@@ -176,7 +176,8 @@ class Planner:
         work, overhead = rows * costs.seconds, costs.overhead_seconds
         classic_seconds = work + overhead + (classic or 0) * fresh
         sqrt_seconds = work + overhead * tiles + sqrt * fresh
-        slowdown = sqrt_seconds / classic_seconds - 1 if classic_seconds else None
+        is_known = num_windows is not None and classic_seconds > 0
+        slowdown = sqrt_seconds / classic_seconds - 1 if is_known else None
         mode, reasons = self._mode(classic, slowdown, budget, machine.ram_bytes)
         if not keeps_result and s.mode == "auto":
             mode, reasons = "sqrt", ("rows are taken piece by piece: classic order has no pieces",)

@@ -141,6 +141,11 @@ def fold(
     first, count = 0, 0
     for lo, rows in pipe.blocks(target, t_range, params):
         first = first if count else lo
+        if first % leaf_windows:
+            raise ValueError(
+                f"the stream begins at window {first}, within a leaf of {leaf_windows} windows: "
+                "give a t_range"
+            )
         waiting.append(rows)
         count += len(rows)
         if count >= leaf_windows:

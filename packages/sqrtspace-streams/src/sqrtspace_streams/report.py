@@ -1,4 +1,4 @@
-"""What a run took beside its baseline, in five lines, and whether results are equal."""
+"""What a run took beside its baseline, in a few lines, and whether results are equal."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _recording_block(index: int, seed: int) -> Array:
 
 def write_recording(path: str | Path, seconds: float, *, seed: int = 0) -> None:
     """Write the beginning of the recording to a .npy file, block by block."""
-    length = int(seconds * SAMPLE_RATE)
+    length = round(seconds * SAMPLE_RATE)
     samples = np.lib.format.open_memmap(path, "w+", np.float32, (length,))
     for start in range(0, length, _BLOCK):
         stop = min(start + _BLOCK, length)
@@ -86,7 +86,7 @@ class AudioDemo(Demo):
 
     def num_windows(self, size: float, window: int, hop: int) -> int:
         """Of a recording of ``size`` seconds."""
-        return max((int(size * SAMPLE_RATE) - window) // hop + 1, 0)
+        return max((round(size * SAMPLE_RATE) - window) // hop + 1, 0)
 
     def size_of(self, num_windows: int, window: int, hop: int) -> float:
         """Seconds."""

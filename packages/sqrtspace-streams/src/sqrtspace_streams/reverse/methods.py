@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sqrtspace_streams._collect import no_rows
 from sqrtspace_streams._declarations import Declarations
 from sqrtspace_streams._memory import Memory
 from sqrtspace_streams._rows import Array, Range
@@ -100,8 +101,8 @@ class ReverseMethods(Declarations):
         t_range: Range | None,
         params: dict[str, Any] | None,
         out: Array | None,
-    ) -> Array | None:
-        """All rows in one array; None where there are none."""
+    ) -> Array:
+        """All rows in one array."""
         t0, t1, _ = self._reverse_range(target, t_range)
         for first, rows in self.blocks_reversed(target, (t0, t1), params):
             if out is None:
@@ -112,7 +113,17 @@ class ReverseMethods(Declarations):
                     f"{(t1 - t0, *rows.shape[1:])}"
                 )
             out[first - t0 : first - t0 + len(rows)] = rows
-        return None if out is None else out[: t1 - t0]
+        if out is not None:
+            return out[: t1 - t0]
+
+        def run(source: Source) -> Iterator[tuple[int, Array]]:
+            forgetful = Memory(self.graph, 0)
+            sweep = ReverseSweep(
+                self.graph, target, params, source, self.settings, forgetful, self._backend
+            )
+            return sweep.blocks(0, 1, 1, None)
+
+        return no_rows(self.source, self.settings, run)
 
     def _reverse_range(self, target: str, t_range: Range | None) -> tuple[int, int, int]:
         """First window, one past the last, and how many the stream has."""

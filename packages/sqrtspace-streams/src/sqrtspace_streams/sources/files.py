@@ -47,6 +47,8 @@ class RawFileSource(FiniteSource):
             raise SourceError(f"{path} holds Python objects: only plain numbers can be read")
         self._offset = offset
         self._item_bytes = self.dtype.itemsize * int(np.prod(self.item_shape, dtype=np.int64))
+        if not self._item_bytes:
+            raise SourceError(f"{path}: a sample of shape {self.item_shape} holds nothing")
         data_bytes = os.path.getsize(path) - offset
         self.length, rest = divmod(data_bytes, self._item_bytes)
         if data_bytes < 0 or rest:

@@ -52,8 +52,12 @@ class SampleRing:
         ------
         WindowExpiredError
             If some were dropped.
+        ValueError
+            If some have not come yet.
         """
         with self._lock:
+            if stop > self.stop:
+                raise ValueError(f"samples to {stop} are asked for; {self.stop} have come")
             if start < self.start:
                 raise WindowExpiredError(
                     f"samples from {start} on are asked for, and those before {self.start} are "
