@@ -203,3 +203,68 @@ def test_a_reversed_question_is_answered_like_any() -> None:
     assert pipe.last_plan is None
     none = pipe.evaluate("later", (5, 5))
     assert (none.shape, none.dtype) == ((0, 3), np.float64)
+
+
+class Count(Kernel):
+    """Counts windows since it began."""
+
+    def init_state(self, shape: Any, dtype: Any) -> dict[str, Any]:
+        return {"n": 0}
+
+    def step(self, x_block: Any, state: dict[str, Any]) -> Any:
+        return np.array([state["n"]]), {"n": state["n"] + 1}
+
+
+def _remembering(*, of_a_kernel: bool) -> SqrtSpacePipeline:
+    """A target that reads the window before each as well, and another that reads none."""
+    pipe = SqrtSpacePipeline(window=4, hop=4)
+    pipe.stage("first")(lambda x: x[:, 0])
+    pipe.kernel("count")(Count)
+    pipe.stage("pair", ["count" if of_a_kernel else "first"], context=(1, 0))(
+        lambda x: np.stack([x[:-1], x[1:]], axis=1)
+    )
+    pipe.bind(PushSource(100, dtype="float32"))
+    return pipe
+
+
+@pytest.mark.parametrize("of_a_kernel", [False, True])
+def test_a_pull_begins_where_its_context_is(of_a_kernel: bool) -> None:
+    """After a reset of a stream whose past is gone."""
+    pipe = _remembering(of_a_kernel=of_a_kernel)
+    samples = np.arange(200, dtype="float32")
+    pipe.push_samples(samples[:80])
+    assert len(pipe.pull_until(20, "pair")) == 20
+    oldest = -(-pipe.source.oldest // 4)
+    assert oldest > 0
+    pipe.reset()
+    pipe.push_samples(samples[80:140])
+    rows = pipe.pull_until(35, "pair")
+    assert len(rows) == 35 - oldest - 1
+    expected = [0, 1] if of_a_kernel else [4 * oldest, 4 * oldest + 4]
+    np.testing.assert_array_equal(rows[0], expected)
+    if of_a_kernel:
+        with pytest.raises(errors.WindowExpiredError, match=f"began at window {oldest}"):
+            pipe.evaluate("pair", (oldest, oldest + 3))
+
+
+def test_a_target_that_is_late_begins_at_what_is_there() -> None:
+    """Another one has dropped samples before."""
+    pipe = _remembering(of_a_kernel=False)
+    samples = np.arange(200, dtype="float32")
+    pipe.push_samples(samples[:80])
+    pipe.pull_until(20, "first")
+    pipe.push_samples(samples[80:140])
+    oldest = -(-pipe.source.oldest // 4)
+    rows = pipe.pull_until(35, "pair")
+    np.testing.assert_array_equal(rows[:, 1], samples[4 * (oldest + 1) : 140 : 4])
+
+
+def test_a_plan_begins_where_kernels_do() -> None:
+    """After a reset of a stream whose past is gone."""
+    pipe = SqrtSpacePipeline(window=4, hop=4, input_buffer_blocks=3_000)
+    pipe.kernel("count")(Count)
+    pipe.bind(PushSource(10_000, dtype="float32"))
+    pipe.push_samples(np.zeros(8_000, "float32"))
+    pipe.pull_until(500)
+    pipe.reset()
+    assert pipe.plan("count").num_windows == len(pipe.evaluate("count")) == 1_500

@@ -102,6 +102,8 @@ class CompiledGraph:
         The stages with state.
     lookahead : dict of str to int
         Windows after the target's that each node, the input included, is needed for.
+    lookback : int
+        Windows before the target's that the input is needed for, beside what kernels remember.
     """
 
     def __init__(self, target: str, order: tuple[Stage, ...]) -> None:
@@ -113,12 +115,15 @@ class CompiledGraph:
                 stateful.add(stage.name)
         feeding: set[str] = set()
         self.lookahead = dict.fromkeys([INPUT, *(stage.name for stage in order)], 0)
+        lookback = dict(self.lookahead)
         for stage in reversed(order):
             if stage.kernel or stage.name in feeding:
                 feeding.update(stage.inputs, [stage.name])
             for name in stage.inputs:
                 ahead = self.lookahead[stage.name] + stage.context[1]
                 self.lookahead[name] = max(self.lookahead[name], ahead)
+                lookback[name] = max(lookback[name], lookback[stage.name] + stage.context[0])
+        self.lookback = lookback[INPUT]
         self.before = tuple(s for s in order if s.name not in stateful)
         self.between = tuple(s for s in order if s.name in stateful and s.name in feeding)
         self.after = tuple(s for s in order if s.name in stateful and s.name not in feeding)

@@ -12,7 +12,7 @@ from sqrtspace_streams._rows import Array, Rows
 from sqrtspace_streams._stage import Stage, keywords_of
 from sqrtspace_streams._state import copy_state
 from sqrtspace_streams.cache import CheckpointRing
-from sqrtspace_streams.errors import StageError, StateError
+from sqrtspace_streams.errors import StageError, StateError, WindowExpiredError
 
 
 @dataclass
@@ -41,12 +41,23 @@ class KernelHistory:
     """Where evaluations ended, by who asked."""
 
     def best(self, t: int) -> Start:
-        """The last start that gives the rows from window ``t`` on, not copied."""
+        """The last start that gives the rows from window ``t`` on, not copied.
+
+        Raises
+        ------
+        WindowExpiredError
+            If the kernel began after that window.
+        """
         starts = [Start(self.origin), *self.marks.values()]
         entry = self.ring.floor(t - 1) if self.ring else None
         if entry is not None:
             starts.append(Start(entry.t + 1, entry.state))
-        return max((start for start in starts if start.reaches <= t), key=lambda start: start.t)
+        reaching = [start for start in starts if start.reaches <= t]
+        if not reaching:
+            raise WindowExpiredError(
+                f"window {t} is asked for, and kernels began at window {self.origin}"
+            )
+        return max(reaching, key=lambda start: start.t)
 
 
 class KernelRun:

@@ -129,7 +129,8 @@ class Question:
         planner, count = Planner(self._settings), None if t1 is None else t1 - t0
         plan = self._plan_at_once(planner, count, keeps_result, True)
         if plan is None:
-            histories = Memory(Graph(), 0).histories(self.compiled, self._digests, None)
+            memory = self._memory.emptied(self._memory.origin)
+            histories = memory.histories(self.compiled, self._digests, None)
             sweep = self._sweep_over(self._source, histories)
             probe = Probe(sweep, probe_size(count, self._settings.block_rows))
             for _ in probe.run(-(-self._source.oldest // self._settings.hop)):

@@ -263,7 +263,8 @@ class SqrtSpacePipeline(ReverseMethods):
     ) -> Array:
         """Rows of the next windows of a stage, up to ``t_target`` or the last full window.
 
-        Each target has a cursor: a window is returned once. Samples are forgotten when all
+        Each target has a cursor: a window is returned once. It begins at the oldest window whose
+        context is still there. Samples are forgotten when all
         targets that were ever pulled have passed them. A target that reads later windows
         (``context``) gets its last windows after `close`.
 
@@ -282,6 +283,8 @@ class SqrtSpacePipeline(ReverseMethods):
             If several stages could be meant.
         ParameterError
             If parameters of a kernel changed on the way: `reset` begins anew.
+        WindowExpiredError
+            If a kernel would have to begin at windows that are gone: `reset` begins anew.
         StageError
             If a stage raises; nothing is lost, the same pull can be tried again.
         """
@@ -292,6 +295,8 @@ class SqrtSpacePipeline(ReverseMethods):
             pull = self._pulls.get(question.target)
             if pull is None:
                 start = -(-self.source.oldest // self.settings.hop)
+                if start:  # before it there is nothing that a context could be padded with
+                    start += question.compiled.lookback
                 pull = _Pull(start, start, question.digest)
                 self._pulls[question.target] = pull
             elif pull.digest != question.digest and question.compiled.kernels:
