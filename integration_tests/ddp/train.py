@@ -18,8 +18,8 @@ from slipstream_decoders import DecodeRandomResizedCrop, Normalize
 from slipstream_loader import Mixture, SlipstreamDataset, SlipstreamLoader, mix
 
 
-def main() -> None:
-    """Train and write ``rank-<r>.json``, and ``state.json`` from rank 0."""
+def parse_arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -29,10 +29,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--mix", type=Path, help="another data set, with a third of every epoch")
-    arguments = parser.parse_args()
+    return parser.parse_args()
 
-    dist.init_process_group("gloo")
-    torch.set_num_threads(1)
+
+def make_loader(arguments: argparse.Namespace) -> SlipstreamLoader:
+    """The loader of the data set or the mixture, where an earlier run was if it is resumed."""
     caches = arguments.out.parent / "caches"
     dataset: SlipstreamDataset | Mixture = SlipstreamDataset(arguments.data, cache_dir=caches)
     if arguments.mix:
@@ -48,6 +49,28 @@ def main() -> None:
     )
     if arguments.resume:
         loader.load_state_dict(json.loads(arguments.resume.read_text()))
+    return loader
+
+
+def notes_on(batch: dict[str, torch.Tensor], epoch: int, loss: float) -> dict[str, object]:
+    """What a test wants to know of a batch."""
+    padding = batch.get("_padding", torch.zeros(len(batch["_indices"]), dtype=torch.bool))
+    pixels = [image.contiguous().numpy().tobytes() for image in batch["image"]]
+    return {
+        "epoch": epoch,
+        "ids": batch["_indices"].tolist(),
+        "padding": padding.tolist(),
+        "pixels": [hashlib.sha256(values).hexdigest() for values in pixels],
+        "loss": loss,
+    }
+
+
+def main() -> None:
+    """Train and write ``rank-<r>.json``, and ``state.json`` from rank 0."""
+    arguments = parse_arguments()
+    dist.init_process_group("gloo")
+    torch.set_num_threads(1)
+    loader = make_loader(arguments)
     network = DistributedDataParallel(
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4))
     )
@@ -60,19 +83,7 @@ def main() -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            padding = batch.get("_padding", torch.zeros(len(batch["_indices"]), dtype=torch.bool))
-            seen.append(
-                {
-                    "epoch": epoch,
-                    "ids": batch["_indices"].tolist(),
-                    "padding": padding.tolist(),
-                    "pixels": [
-                        hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
-                        for image in batch["image"]
-                    ],
-                    "loss": loss.item(),
-                }
-            )
+            seen.append(notes_on(batch, epoch, loss.item()))
             if len(seen) == arguments.steps:
                 break
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from slipstream_decoders._kernels.byte_tables import map_bytes
 from slipstream_decoders.context import BatchContext
+from slipstream_decoders.stages.channels_last import is_channels_last, map_pixels
 
 UNIT: Final[NDArray[np.float64]] = np.arange(256) / 255
 """Bytes as numbers in [0, 1]."""
@@ -44,13 +45,7 @@ class ByteTable:
 
         They must be uint8 on the CPU, shape (..., C, H, W), with the channels last in memory.
         """
-        return (
-            images.dtype == torch.uint8
-            and images.device.type == "cpu"
-            and images.shape[-3] == len(self._table)
-            and images.numel() > 0
-            and images.movedim(-3, -1).is_contiguous()
-        )
+        return is_channels_last(images, torch.uint8, len(self._table))
 
     def convert(self, images: Sequence[torch.Tensor], context: BatchContext) -> list[torch.Tensor]:
         """Convert images that ``takes`` accepts.
@@ -68,20 +63,9 @@ class ByteTable:
             In the same shape and memory order; they belong to the caller.
         """
         table = self._table
-        sources: list[NDArray[np.uint8]] = []
-        targets: list[NDArray[Any]] = []
-        results = []
-        for image in images:
-            pixels = image.movedim(-3, -1)
-            target = context.buffers.lend(tuple(pixels.shape), table.dtype)
-            results.append(torch.from_numpy(target).view(self.dtype).movedim(-1, -3))
-            shape = (-1, pixels.shape[-3] * pixels.shape[-2], len(table))
-            sources += [*pixels.numpy().reshape(shape)]
-            targets += [*target.reshape(shape)]
 
-        def run(begin: int, end: int) -> None:
-            for row in range(begin, end):
-                map_bytes(sources[row], table, targets[row])
+        def look_up(source: NDArray[Any], target: NDArray[Any]) -> None:
+            map_bytes(source, table, target)
 
-        context.threads.run(run, len(sources))
-        return results
+        results = map_pixels(images, look_up, table.dtype, context)
+        return [result.view(self.dtype) for result in results]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from slipstream_decoders._kernels.channel_scale import scale_channels
 from slipstream_decoders.context import BatchContext
+from slipstream_decoders.stages.channels_last import is_channels_last, map_pixels
 
 _PIXELS: Final = 128  # of a period
 
@@ -41,11 +42,7 @@ class ChannelScale:
         return (
             self.dtype in (torch.float32, torch.float16, torch.bfloat16)
             and type(images) is torch.Tensor
-            and images.dtype == torch.float32
-            and images.device.type == "cpu"
-            and images.shape[-3] == self.num_channels
-            and images.numel() > 0
-            and images.movedim(-3, -1).is_contiguous()
+            and is_channels_last(images, torch.float32, self.num_channels)
             and not (images.requires_grad and torch.is_grad_enabled())
             and not torch.compiler.is_compiling()
         )
@@ -65,20 +62,9 @@ class ChannelScale:
         list of Tensor
             In the same shape and memory order; they belong to the caller.
         """
-        sources: list[NDArray[Any]] = []
-        targets: list[NDArray[Any]] = []
-        results = []
-        for image in images:
-            pixels = image.detach().movedim(-3, -1)
-            target = context.buffers.lend(tuple(pixels.shape), np.float32)
-            results.append(torch.from_numpy(target).movedim(-1, -3))
-            length = self.num_channels * pixels.shape[-2] * pixels.shape[-3]
-            sources += [*pixels.numpy().reshape(-1, length)]
-            targets += [*target.reshape(-1, length)]
 
-        def run(begin: int, end: int) -> None:
-            for row in range(begin, end):
-                scale_channels(sources[row], self._scale, self._bias, targets[row])
+        def scale(source: NDArray[Any], target: NDArray[Any]) -> None:
+            scale_channels(source.reshape(-1), self._scale, self._bias, target.reshape(-1))
 
-        context.threads.run(run, len(sources))
+        results = map_pixels(images, scale, np.float32, context)
         return [result.to(self.dtype) for result in results]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from slipstream_loader.sources.stored_file import StoredFile
+from slipstream_loader.sources.wrapped_file import WrappedFile
 
 _logger = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ _FREE_FOR_EACH_BYTE: Final = 3
 """Space for the copy, for the cache that is built from it, and for others."""
 
 
-class KeptFile:
+class KeptFile(WrappedFile):
     """A remote file; a ``StoredFile`` itself, and it can be pickled.
 
     Parameters
@@ -28,25 +29,9 @@ class KeptFile:
         What is read.
     """
 
-    is_remote: Final = True
-
     def __init__(self, file: StoredFile) -> None:
-        self._file = file
+        super().__init__(file)
         self._copy: _Copy | None = None
-
-    @property
-    def uri(self) -> str:
-        """See ``StoredFile``."""
-        return self._file.uri
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self._file.size
-
-    def identity(self) -> str:
-        """See ``StoredFile``."""
-        return self._file.identity()
 
     def keep(self, directory: Path) -> None:
         """From now on keep what is read, in a file without a name, if there is much space.

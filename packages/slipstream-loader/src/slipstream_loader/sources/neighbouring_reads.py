@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from slipstream_loader.sources.stored_file import StoredFile
+from slipstream_loader.sources.wrapped_file import WrappedFile
 
 _BLOCK_BYTES: Final = 8 << 20
 _KEPT_BLOCKS: Final = 48
@@ -21,7 +22,7 @@ _TOUCHED_BLOCKS: Final = 256
 _AHEAD: Final = 3
 
 
-class NeighbouringReads:
+class NeighbouringReads(WrappedFile):
     """A remote file, read from several threads; a ``StoredFile`` itself, and it can be pickled.
 
     Parameters
@@ -30,10 +31,8 @@ class NeighbouringReads:
         What is read.
     """
 
-    is_remote: Final = True
-
     def __init__(self, file: StoredFile) -> None:
-        self._file = file
+        super().__init__(file)
         self._start()
 
     def _start(self) -> None:
@@ -41,20 +40,6 @@ class NeighbouringReads:
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._touched: OrderedDict[int, None] = OrderedDict()
         self._pool: ThreadPoolExecutor | None = None
-
-    @property
-    def uri(self) -> str:
-        """See ``StoredFile``."""
-        return self._file.uri
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return self._file.size
-
-    def identity(self) -> str:
-        """See ``StoredFile``."""
-        return self._file.identity()
 
     def read(self, start: int, stop: int) -> bytes:
         """See ``StoredFile``."""
