@@ -17,6 +17,7 @@ from sqrtspace_streams._rows import has_same_bits
 from sqrtspace_streams._state import state_bytes
 from sqrtspace_streams.demos.audio import DEMO
 from sqrtspace_streams.reduction import Moments, fold
+from sqrtspace_streams.resume import evaluate_resumable
 from sqrtspace_streams.sources import IteratorSource, PushSource, npy_source
 
 
@@ -268,3 +269,13 @@ def test_a_plan_begins_where_kernels_do() -> None:
     pipe.pull_until(500)
     pipe.reset()
     assert pipe.plan("count").num_windows == len(pipe.evaluate("count")) == 1_500
+
+
+def test_rows_of_objects_cannot_be_resumed(tmp_path: Path) -> None:
+    """They are refused by name before a file is written."""
+    pipe = SqrtSpacePipeline(window=4, hop=4)
+    pipe.stage("words")(lambda x: np.array([f"{row[0]}" for row in x], object))
+    pipe.bind(np.zeros(400, "float32"))
+    with pytest.raises(TypeError, match="'words' are Python objects"):
+        evaluate_resumable(pipe, "words", tmp_path / "run")
+    assert not list(tmp_path.rglob("*.npy"))

@@ -67,6 +67,8 @@ def evaluate_resumable(
         library is not that of the run; the message says which. Nothing is changed.
     DamagedResumeError
         If files were altered or cut off.
+    TypeError
+        If the rows are Python objects.
     """
     journal = Journal(directory)
     with journal.locked():
@@ -116,6 +118,11 @@ class _Run:
             while forward.position < self.t1:
                 first = forward.position
                 rows = np.ascontiguousarray(forward.rows(min(first + chunk, self.t1)))
+                if rows.dtype.hasobject:
+                    raise TypeError(
+                        f"rows of {self._fingerprint['target']!r} are Python objects: no file can "
+                        "hold them so that they come back; make them arrays of numbers or of text"
+                    )
                 if descriptor < 0:
                     descriptor = self._open(rows)
                 data = rows.reshape(-1).view(np.uint8).data if rows.size else b""
