@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import json
 import logging
 import multiprocessing
 import os
@@ -25,7 +24,6 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import traceback
 from collections import Counter
@@ -33,6 +31,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from outcome import end
 
 from slipstream_cache import CacheError, SampleCache, verify, write_index
 from slipstream_cache.testing import read_tree
@@ -286,16 +286,14 @@ def main() -> None:
                 failures.append(f"{place}: {name}: {result}")
             if result == "done" and not name.endswith(("epoch", "verify")):
                 failures.append(f"{place}: {name} is done, though it may not be written")
-    result = {
+    report = {
         "runs": options.runs,
         "space": "disk" if on_disk else "limit",
         "outcomes": dict(sorted(outcomes.items())),
         **places,
         "failures": failures,
     }
-    json.dump(result, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.exit(int(bool(failures)))
+    end(report, found=failures)
 
 
 if __name__ == "__main__":

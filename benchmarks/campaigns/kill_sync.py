@@ -12,7 +12,6 @@ hand, and still writes while the next attempt works.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import multiprocessing
 import os
@@ -28,6 +27,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from outcome import end
 
 from slipstream_cache import SampleCache, layout, verify
 from slipstream_loader import SlipstreamDataset
@@ -202,9 +203,7 @@ def main() -> None:
         "outcomes": dict(sorted(campaign.outcomes.items())),
         "failures": failures,
     }
-    json.dump(result, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.exit(int(bool(failures)))
+    end(result, found=failures)
 
 
 if __name__ == "__main__":

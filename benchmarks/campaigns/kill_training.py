@@ -1,11 +1,11 @@
 """Kills trainings on several ranks at random moments and resumes them from their last checkpoint.
 
 In each run some ranks train in step (gloo), and the first saves the loader's state now and then.
-All ranks are killed at a random moment, most often after the first batch, or one of them and the
-others a little later. Then as many or another number of ranks go on from the last state, perhaps
-to be killed again; the last are left to finish. Up to each state that was used, and from there on,
-every sample must have been seen exactly once in every epoch, with the pixels of a training that
-nothing disturbed.
+All ranks are killed after a random number of steps, or at any moment of their lives, or one of
+them and the others a little later. Then as many or another number of ranks go on from the last
+state, perhaps to be killed again; the last are left to finish. Up to each state that was used, and
+from there on, every sample must have been seen exactly once in every epoch, with the pixels of a
+training that nothing disturbed.
 
     python benchmarks/campaigns/kill_training.py --runs 200
 """
@@ -23,12 +23,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from outcome import end
 
 from slipstream_decoders import DecodeRandomResizedCrop
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
@@ -37,13 +38,14 @@ from slipstream_loader.sample_images import write_sample_folder
 
 _FORK = multiprocessing.get_context("fork")
 _TIMEOUT_S = 200.0
-_NUM_SAMPLES = 50
+_NUM_SAMPLES = 80
 _EPOCHS = 2
-_PAUSE_S = 0.02
 _GLOBAL_BATCH = 12
 _WORLDS = (1, 2, 3)
-_AFTER_FIRST_BATCH = 0.8
-"""Share of the kills that wait for it; the others come at any moment of a rank's life."""
+_PAUSE_S = 0.02
+"""Seconds that a step takes."""
+_MAX_STEPS = 10
+"""Of the 14 of a training, before a kill that waits for steps."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,6 @@ class Training:
 
     cache: Path
     folder: Path
-    pause_s: float = 0.0
-    """Seconds that a step takes."""
 
     @property
     def state(self) -> Path:
@@ -97,7 +97,7 @@ def train(training: Training, attempt: int, rank: int, world_size: int) -> None:
                     save(
                         training, {"attempt": attempt, "step": step, "loader": loader.state_dict()}
                     )
-                time.sleep(training.pause_s)
+                time.sleep(_PAUSE_S)
     dist.barrier()
     dist.destroy_process_group()
 
@@ -143,11 +143,11 @@ def finished(ranks: list[Any]) -> bool:
     return codes == [0] * len(ranks)
 
 
-def begun(training: Training, attempt: int, ranks: list[Any]) -> None:
-    """Wait until the first rank has noted a batch, or has ended."""
+def wait_for_steps(training: Training, attempt: int, ranks: list[Any], number: int) -> None:
+    """Wait until the first rank has noted so many steps, or has ended."""
     notes, end = training.notes(attempt, 0), time.monotonic() + _TIMEOUT_S
     while ranks[0].is_alive() and time.monotonic() < end:
-        if notes.exists() and notes.stat().st_size:
+        if notes.exists() and notes.read_bytes().count(b"\n") >= number:
             return
         time.sleep(0.005)
 
@@ -176,18 +176,18 @@ def counted(training: Training, attempts: int) -> Counter[tuple[int, int, str]]:
 
 
 def disturbed(
-    training: Training, clock: Clock, kills: int, rng: random.Random
+    training: Training, seconds: float, kills: int, rng: random.Random
 ) -> tuple[list[str], str | None]:
     """Kill a training some times and let it finish; when it was killed, and what went wrong."""
     training.folder.mkdir()
     moments = []
     for attempt in range(kills):
         ranks = start(training, attempt, rng.choice(_WORLDS))
-        if rng.random() < _AFTER_FIRST_BATCH:
-            begun(training, attempt, ranks)
-            time.sleep(rng.uniform(0, clock.after_first_batch_s))
+        if rng.random() < 0.8:
+            wait_for_steps(training, attempt, ranks, rng.randint(1, _MAX_STEPS))
+            time.sleep(rng.uniform(0, _PAUSE_S))
         else:
-            time.sleep(rng.uniform(0, clock.whole_s))
+            time.sleep(rng.uniform(0, seconds))
         kill(ranks, rng)
         state = json.loads(training.state.read_text()) if training.state.exists() else {}
         steps = state["step"] if state.get("attempt") == attempt else 0
@@ -195,26 +195,6 @@ def disturbed(
         moments.append(f"epoch {state['loader']['epoch']}" if steps else "before it saved a state")
     ranks = start(training, kills, rng.choice(_WORLDS))
     return moments, None if finished(ranks) else "the ranks that nobody killed did not end well"
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How long a training takes that nothing disturbs."""
-
-    whole_s: float
-    after_first_batch_s: float
-
-
-def undisturbed(training: Training) -> Clock:
-    """Train on two ranks to the end."""
-    training.folder.mkdir()
-    began = time.monotonic()
-    ranks = start(training, 0, 2)
-    begun(training, 0, ranks)
-    first = time.monotonic()
-    assert finished(ranks), "a training failed that nothing disturbed"
-    end = time.monotonic()
-    return Clock(end - began, end - first)
 
 
 def main() -> None:
@@ -233,15 +213,18 @@ def main() -> None:
         )
         cache = prepare_cache(SlipstreamDataset(folder / "photos", cache_dir=folder)).cache_dir
         list(make_loader(cache, 1))  # in this process: its children need load no kernels
-        alone = Training(cache, folder / "undisturbed", _PAUSE_S)
-        clock = undisturbed(alone)
+        alone = Training(cache, folder / "undisturbed")
+        alone.folder.mkdir()
+        began = time.monotonic()
+        assert finished(start(alone, 0, 2)), "a training failed that nothing disturbed"
+        seconds = time.monotonic() - began
         expected = counted(alone, 1)
         assert set(expected.values()) == {1}
         assert len(expected) == _NUM_SAMPLES * _EPOCHS
         for run in range(options.runs):
-            training = Training(cache, folder / f"run-{run}", _PAUSE_S)
+            training = Training(cache, folder / f"run-{run}")
             kills = rng.randrange(1, 4)
-            killed, problem = disturbed(training, clock, kills, rng)
+            killed, problem = disturbed(training, seconds, kills, rng)
             moments.update(killed)
             found = counted(training, kills + 1)
             if problem is None and found != expected:
@@ -252,12 +235,10 @@ def main() -> None:
     result = {
         "runs": options.runs,
         "kills": dict(sorted(moments.items())),
-        "seconds": asdict(clock),
+        "seconds": seconds,
         "failures": failures,
     }
-    json.dump(result, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.exit(int(bool(failures)))
+    end(result, found=failures)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import logging
 import multiprocessing
 import random
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from outcome import end
 from PIL import Image
 
 from slipstream_cache import CacheError, SampleCache, read_stats, verify, write_index, write_stats
@@ -247,9 +247,7 @@ def main() -> None:
         pristine = make_cache(Path(folder))
         seeds = range(options.seed, options.seed + options.runs)
         result = campaign(pristine, seeds, options.workers)
-    json.dump(result, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.exit(int(bool(result["failures"])))
+    end(result, found=result["failures"])
 
 
 if __name__ == "__main__":

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from outcome import end
 
 from slipstream_cache import SampleCache, verify
-from slipstream_cache.testing import MemorySource
+from slipstream_cache.testing import CountingSource
 from slipstream_decoders import DecodeRandomResizedCrop
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
 from slipstream_loader.prepare import prepare_cache
@@ -31,17 +30,6 @@ from slipstream_loader.sample_images import write_sample_folder
 
 _FORK = multiprocessing.get_context("fork")
 _TIMEOUT_S = 600.0
-
-
-class CountingSource(MemorySource):
-    """Counts the reads of all processes."""
-
-    counter: Any
-
-    def __getitem__(self, index: int) -> Any:
-        with self.counter.get_lock():
-            self.counter.value += 1
-        return super().__getitem__(index)
 
 
 def prepared(source: CountingSource, folder: Path) -> str:
@@ -127,20 +115,17 @@ def main() -> None:
                 for i, path in enumerate(files)
             ]
         )
-        source.counter = _FORK.Value("q", 0)
         caches = Path(folder) / "caches"
         prepared(source, Path(folder) / "others")  # the processes find all modules and kernels
         opened(source, Path(folder) / "others")
-        source.counter.value = 0
+        source.reads.value = 0
         result: dict[str, Any] = {"processes": options.processes}
         result["none there"] = run_all(prepared, source, caches, options.processes)
-        result["reads of each sample"] = source.counter.value / len(files)
+        result["reads of each sample"] = source.reads.value / len(files)
         result["one there"] = run_all(opened, source, caches, options.processes)
     phases = [result["none there"], result["one there"]]
     is_right = all(len(p["results"]) == 1 and p["exit_codes"] == [0] for p in phases)
-    json.dump({**result, "is_right": is_right}, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.exit(int(not is_right))
+    end({**result, "is_right": is_right}, found=not is_right)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import json
 import random
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -28,6 +26,7 @@ from typing import Any
 
 import psutil
 import torch
+from outcome import end
 
 from slipstream_decoders import DecodeCenterCrop, DecodeRandomResizedCrop, Normalize
 from slipstream_loader import SlipstreamDataset, SlipstreamLoader
@@ -126,7 +125,7 @@ class Soak:
                 raise ZeroDivisionError("on purpose")
             return images
 
-        stages = {"image": [DecodeCenterCrop(16), failing]}
+        stages: dict[str, Any] = {"image": [DecodeCenterCrop(16), failing]}
         loader = SlipstreamLoader(self.cache, batch_size=4, pipelines=stages, verbose=False)
         try:
             for _ in loader:
@@ -219,9 +218,7 @@ def main() -> None:
         },
         "failures": failures,
     }
-    json.dump(result, sys.stdout, indent=1)
-    sys.stdout.write("\n")
-    sys.exit(int(bool(failures)))
+    end(result, found=failures)
 
 
 if __name__ == "__main__":

@@ -13,32 +13,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import multiprocessing
 import random
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from campaign_kill import check_readable, make_source, start, undisturbed
 
 from slipstream_cache import build, builder, layout
-from slipstream_cache.testing import MemorySource, read_tree
+from slipstream_cache.testing import CountingSource, MemorySource, read_tree
 
 _TIMEOUT_S = 120.0
-
-
-class CountingSource(MemorySource):
-    """Counts all reads of all processes."""
-
-    counter: Any
-
-    def __getitem__(self, index: int) -> Any:
-        with self.counter.get_lock():
-            self.counter.value += 1
-        return super().__getitem__(index)
 
 
 def build_alone(source: MemorySource, directory: Path, delay_s: float) -> None:
@@ -84,17 +71,16 @@ def main() -> None:
     layout.MAX_PART_SAMPLES = 25  # type: ignore[misc]
     given, rng = make_source(arguments.samples), random.Random(arguments.seed)
     source = CountingSource(given.samples, delay_s=0.001)
-    source.counter = multiprocessing.get_context("fork").Value("q", 0)
     killed = 0
     with tempfile.TemporaryDirectory() as folder:
         expected, seconds = undisturbed(Path(folder), source)
-        source.counter.value = 0
+        source.reads.value = 0
         for run in range(arguments.runs):
             directory = Path(folder) / f"run-{run}"
             killed += run_once(source, directory, arguments.builders, seconds, rng)
             build(given, directory)  # cleans up after those who were killed at the very end
             assert read_tree(directory) == expected, f"run {run}: other bytes"
-    reads = source.counter.value / (arguments.runs * arguments.samples)
+    reads = source.reads.value / (arguments.runs * arguments.samples)
     result = {
         "runs": arguments.runs,
         "builders": arguments.builders,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import struct
 import time
 from collections.abc import Mapping, Sequence
@@ -60,6 +61,19 @@ class MemorySource:
     def describe(self, index: int) -> str:
         """Name a sample for a message."""
         return f"item {index}"
+
+
+@dataclass
+class CountingSource(MemorySource):
+    """Counts the reads of this process and of all that are forked from it."""
+
+    reads: Any = field(default_factory=lambda: multiprocessing.get_context("fork").Value("q", 0))
+    """``reads.value`` is the number."""
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        with self.reads.get_lock():
+            self.reads.value += 1
+        return super().__getitem__(index)
 
 
 def make_jpeg(
