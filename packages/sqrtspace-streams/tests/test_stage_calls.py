@@ -127,6 +127,20 @@ def test_a_stage_that_mixes_windows_is_refused(function: Any, options: dict[str,
     assert len(trusting.evaluate("mixes"))
 
 
+@pytest.mark.parametrize("options", [{}, {"batch_invariant": True}])
+@pytest.mark.parametrize("config", [{}, {"block_rows": 2}, {"max_workers": 4, "tile": 16}])
+def test_a_stage_that_mixes_windows_stays_refused(
+    options: dict[str, Any], config: dict[str, Any]
+) -> None:
+    """Whoever asks again is told again; and one window, which shows nothing, is no trial."""
+    pipe = pipeline(**config)
+    pipe.stage("mixes", **options)(lambda x: x - x.mean(axis=0))
+    pipe.evaluate("mixes", (0, 1))
+    for t_range in [(0, 40), (0, 40), (3, 40), None, (0, 3)]:
+        with pytest.raises(errors.RowCouplingError):
+            pipe.evaluate("mixes", t_range)
+
+
 def test_a_false_promise_of_invariance_is_refused() -> None:
     """A stage whose last bits depend on the size of the block may not be batch invariant."""
 

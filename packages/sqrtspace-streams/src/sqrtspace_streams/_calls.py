@@ -149,8 +149,19 @@ class StageCall:
             before = f"{result.dtype} {result.shape[1:]}"
             raise StageError(self.stage.name, *part, f"returned {found}, before that {before}")
 
-    def try_purity(self, inputs: Sequence[Rows], lo: int, hi: int, output: Array) -> None:
+    def try_purity(self, rows: Rows, inputs: Sequence[Rows]) -> bool:
         """Ask again for the last rows of a block alone and compare.
+
+        Parameters
+        ----------
+        rows : Rows
+            What the stage gave.
+        inputs : sequence of Rows
+
+        Returns
+        -------
+        bool
+            Whether there were enough windows to tell.
 
         Raises
         ------
@@ -161,11 +172,14 @@ class StageCall:
         """
         stage = self.stage
         if not stage.check or not stage.vectorized or stage.context != (0, 0) or stage.wants_rng:
-            return
-        first = max(hi - 2, lo)
+            return True
+        lo, hi = self._one_call(rows)
+        if hi - lo < (3 if stage.batch_invariant else min(self._block_rows, 3)):
+            return False  # a block of copies of one window, or the very call again
+        first, output = max(hi - 2, min(lo + 1, hi - 1)), rows.part(lo, hi)
         again = self._call([x.part(first, hi) for x in inputs], first, hi)
         if _agree(output[first - lo :], again, exactly=stage.batch_invariant):
-            return
+            return True
         whole = [x.part(lo, hi) for x in inputs]
         if not _agree(self._call(whole, lo, hi), self._call(whole, lo, hi), exactly=True):
             raise ImpureStageError(
@@ -179,6 +193,15 @@ class StageCall:
                 "windows in a Kernel or with context=, or pass check=False if this is wanted"
             )
         raise RowCouplingError(stage.name, lo, hi, problem)
+
+    def _one_call(self, rows: Rows) -> Range:
+        """Windows that came from one call, up to a block of them."""
+        size = self._block_rows
+        if self.stage.batch_invariant:
+            return rows.lo, min(rows.hi, rows.lo + max(size, 3))
+        cut = min(rows.lo - rows.lo % size + size, rows.hi)
+        parts = (rows.lo, cut), (cut, min(rows.hi, cut + size))
+        return max(parts, key=lambda part: part[1] - part[0])
 
 
 def window_rng(seed: int, stage: str, t: int) -> np.random.Generator:

@@ -226,10 +226,8 @@ class Sweep:
             began = time.perf_counter()
             array = call.rows(inputs, lo, hi, step.limit)
             step.counts.seconds[name] += time.perf_counter() - began
-        if name in self._untried:
+        if name in self._untried and call.try_purity(Rows(lo, array), inputs):
             self._untried.discard(name)
-            first = min(hi, lo + self.settings.block_rows)
-            call.try_purity(inputs, lo, first, array[: first - lo])
         rows = self._with_kept(name, Rows(lo, array), step.rows(stage)[0])
         self._computed(stage, step, rows, hi - lo)
 
