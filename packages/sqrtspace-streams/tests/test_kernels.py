@@ -214,6 +214,35 @@ def test_blocks_of_an_old_source_leave_nothing_behind() -> None:
         assert pipe.evaluate("k", t_range).tobytes() == expected[slice(*t_range)].tobytes()
 
 
+class Reuser(Kernel):
+    """Its output is its state, which it changes in place, or a view of that."""
+
+    def __init__(self, gives_view: bool) -> None:
+        self.gives_view = gives_view
+
+    def init_state(self, shape: Any, dtype: Any) -> dict[str, Any]:
+        return {"y": np.zeros(1)}
+
+    def step(self, x_block: Any, state: dict[str, Any]) -> Any:
+        state["y"] *= 0.9
+        state["y"] += x_block[0, 0]
+        return state["y"][:] if self.gives_view else state["y"], state
+
+
+@pytest.mark.parametrize("gives_view", [True, False])
+def test_a_kernel_may_return_its_state(gives_view: bool) -> None:
+    """Rows that were handed out stay as they were, and its array can still be written to."""
+    expected, y = [], 0.0
+    for x in SIGNAL[:800:8].tolist():
+        y = y * 0.9 + x
+        expected.append(y)
+    pipe = pipeline(mode="sqrt", tile=1, block_rows=1, checkpoint_every=50)
+    pipe.kernel("k", gives_view=gives_view)(Reuser)
+    ranges = [(0, 15), (15, 16), (16, 100)]
+    parts = [rows for t_range in ranges for _, rows in pipe.blocks("k", t_range)]
+    assert np.concatenate(parts).tolist() == expected
+
+
 class Hoarder(Filter):
     """Keeps what cannot be copied."""
 

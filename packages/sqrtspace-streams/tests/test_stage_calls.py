@@ -206,6 +206,15 @@ def test_rows_have_one_shape_and_type() -> None:
             pipe.evaluate("s")
 
 
+def test_a_stage_may_return_an_array_of_its_own() -> None:
+    """It is not made read-only, and writing to it later changes no row that is remembered."""
+    pipe, table = pipeline(), np.arange(16.0)
+    pipe.stage("table", batch_invariant=True, check=False)(lambda x: table)
+    rows = pipe.evaluate("table", (0, 16))
+    table += 1
+    assert pipe.evaluate("table", (0, 16)).tobytes() == rows.tobytes()
+
+
 def test_pytorch_stages_equal_numpy() -> None:
     """Tensors in, tensors out, arrays between and in the end."""
     torch = pytest.importorskip("torch")

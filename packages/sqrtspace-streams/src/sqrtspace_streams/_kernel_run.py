@@ -118,9 +118,7 @@ class KernelRun:
             if self.kernel.chunk_invariant:
                 t1 = stop if self.ring is None else min(stop, self.ring.next_due(t0) + 1)
             block = self._step(inputs, t0, t1)
-            if result is None:
-                if t1 == stop and t0 == first:
-                    return np.ascontiguousarray(block)
+            if result is None:  # rows are copied: the kernel may go on to write to its array
                 result = np.empty((stop - first, *block.shape[1:]), block.dtype)
             elif block.shape[1:] != result.shape[1:] or block.dtype != result.dtype:
                 found = f"returned rows of {block.dtype} {block.shape[1:]}"

@@ -21,7 +21,7 @@ class NumpyBackend:
         return rows
 
     def take(self, output: Any) -> Array:
-        """What a stage returned, as an array.
+        """What a stage returned, as an array object of ours over the same memory.
 
         Raises
         ------
@@ -30,4 +30,4 @@ class NumpyBackend:
         """
         if not isinstance(output, np.ndarray | np.generic):
             raise TypeError(f"returned a {type(output).__name__}: expected an array")
-        return np.asarray(output)
+        return np.asarray(output).view()
