@@ -126,6 +126,15 @@ def test_seeking_replays_from_the_last_checkpoint() -> None:
     assert pipe.evaluate("k", (555, 556)).tobytes() == whole[555:556].tobytes()
 
 
+def test_rows_of_a_checkpoint_cannot_be_changed() -> None:
+    """They are handed out without a copy, and read-only like all blocks."""
+    pipe = pipeline(checkpoint_every=10, ring="all", mode="sqrt", lru_bytes=0)
+    pipe.kernel("k", hop=8)(Filter)
+    pipe.evaluate("k")
+    for t_range in [(550, 551), (555, 556), (0, 40), None]:
+        assert not any(rows.flags.writeable for _, rows in pipe.blocks("k", t_range))
+
+
 def test_a_forward_sweep_recomputes_nothing() -> None:
     """Whole, in consecutive ranges, or pulled: each window is stepped over once."""
     pipe = pipeline()

@@ -94,6 +94,20 @@ def test_bytes_are_those_of_a_run_in_memory(config: dict[str, Any]) -> None:
     np.testing.assert_array_equal(out, EXPECTED["further"])
 
 
+@pytest.mark.parametrize("target", ["near", "future", "both", "seen"])
+def test_nothing_reversed_can_be_written_to(target: str) -> None:
+    """Neither what is handed out, nor what backward stages are given."""
+    pipe, given = pipeline(), []
+
+    @pipe.stage("seen", ["future", "past"])
+    def seen(*blocks: np.ndarray) -> np.ndarray:
+        given.extend(block.flags.writeable for block in blocks)
+        return blocks[0]
+
+    assert not any(rows.flags.writeable for _, rows in pipe.blocks_reversed(target))
+    assert not any(given)
+
+
 @pytest.mark.parametrize("budget", [800, 1_500, 5_000, 40_000, 10**6])
 def test_steps_and_bytes_of_a_budget(budget: int) -> None:
     """The kernel steps as often as the schedule says, and holds no more bytes than allowed."""

@@ -73,10 +73,11 @@ class ForwardRun:
         self.position = stop
 
     def rows(self, stop: int) -> Array:
-        """Run up to window ``stop`` and give the rows on the way."""
+        """Run up to window ``stop`` and give the rows on the way, read-only."""
         blocks = self._running().run(self.position, stop, self.tile, self.workers)
         rows = collect(self._compiled.target, blocks, stop - self.position, None)
         assert rows is not None
+        rows.setflags(write=False)
         self.position = stop
         return rows
 

@@ -157,6 +157,7 @@ class CheckpointRing:
             self._condemned.discard(t)
             return
         entry = Entry(t, output.copy(), copy_state(state))
+        entry.output.setflags(write=False)  # it is handed out as it is
         self._entries[t] = entry
         bisect.insort(self._times, t)
         self.nbytes += entry.nbytes

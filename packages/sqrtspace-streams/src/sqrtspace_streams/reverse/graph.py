@@ -91,11 +91,12 @@ class Pack:
         return np.concatenate(parts, axis=1)
 
     def parted(self, rows: Array) -> dict[str, Array]:
-        """Arrays by name."""
+        """Arrays by name, read-only."""
         result, first = {}, 0
         for name, (dtype, shape, size) in zip(self._names, self._layout, strict=True):
             part = np.ascontiguousarray(rows[:, first : first + size])
             result[name] = part.view(dtype).reshape(len(rows), *shape)
+            result[name].setflags(write=False)
             first += size
         return result
 
