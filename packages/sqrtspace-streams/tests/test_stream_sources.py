@@ -239,6 +239,33 @@ def test_an_iterator_is_read_as_far_as_needed() -> None:
     assert pipe.evaluate("first").tolist()[-1] == 99
 
 
+def _failing(error: BaseException) -> Any:
+    yield SIGNAL[:600]
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("chunks", "error"),
+    [
+        (lambda: _failing(ConnectionError("gone")), ConnectionError),
+        (lambda: _failing(KeyboardInterrupt()), KeyboardInterrupt),
+        (lambda: iter([SIGNAL[:600], SIGNAL[:5].astype("float64"), SIGNAL]), TypeError),
+        (lambda: iter([SIGNAL[:600], SIGNAL[:6].reshape(2, 3), SIGNAL]), ValueError),
+    ],
+)
+def test_a_failed_iterator_stays_failed(chunks: Any, error: type[BaseException]) -> None:
+    """What came before can be asked for; what would follow is neither the end nor the next."""
+    pipe = SqrtSpacePipeline(window=4, hop=4, input_buffer_blocks=1000)
+    pipe.stage("first")(lambda x: x[:, 0])
+    pipe.bind(chunks())
+    with pytest.raises(error):
+        pipe.evaluate("first")
+    for _ in range(2):
+        with pytest.raises(SourceError, match=f"after 600 samples, with {error.__name__}"):
+            pipe.evaluate("first")
+    assert pipe.evaluate("first", (100, 150)).tobytes() == SIGNAL[400:600:4].tobytes()
+
+
 def test_a_source_that_is_none_is_refused() -> None:
     """Numbers are no source."""
     with pytest.raises(TypeError, match="int is no source"):

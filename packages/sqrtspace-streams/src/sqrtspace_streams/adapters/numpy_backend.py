@@ -30,4 +30,5 @@ class NumpyBackend:
         """
         if not isinstance(output, np.ndarray | np.generic):
             raise TypeError(f"returned a {type(output).__name__}: expected an array")
-        return np.asarray(output).view()
+        array: Array = np.asarray(output).view()
+        return array

@@ -92,6 +92,7 @@ class IteratorSource(Source):
         self._chunks = iter(chunks)
         self._ring = SampleRing(self.dtype, self.item_shape)
         self._is_over = False
+        self._failure: BaseException | None = None
 
     @property
     def num_samples(self) -> int | None:
@@ -104,15 +105,29 @@ class IteratorSource(Source):
         return self._ring.start
 
     def reach(self, stop: int) -> int:
-        """Take chunks from the iterator until there are ``stop`` samples."""
+        """Take chunks from the iterator until there are ``stop`` samples.
+
+        Raises
+        ------
+        SourceError
+            If the iterator raised before, or gave something else than samples: what it would go on
+            with is not what follows. The first time, that error itself is raised.
+        """
         while self._ring.stop < stop and not self._is_over:
+            if self._failure is not None:
+                raise SourceError(
+                    f"the iterator failed after {self._ring.stop} samples, with "
+                    f"{type(self._failure).__name__}: bind another one"
+                ) from self._failure
             try:
                 chunk = np.asarray(next(self._chunks))
+                check_samples(chunk, self.dtype, self.item_shape)
+                self._ring.append(chunk)
             except StopIteration:
                 self._is_over = True
-                break
-            check_samples(chunk, self.dtype, self.item_shape)
-            self._ring.append(chunk)
+            except BaseException as error:  # an interrupt ends a generator, too
+                self._failure = error
+                raise
         return min(stop, self._ring.stop)
 
     def read(self, start: int, stop: int) -> Samples:
