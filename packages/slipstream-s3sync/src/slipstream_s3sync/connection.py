@@ -109,18 +109,22 @@ class Connection:
 
     def __init__(self, options: Mapping[str, Any] | None = None) -> None:
         self.options = checked_options(options or {})
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
-        self._process = -1
+        self._process = os.getpid()
 
     @property
     def client(self) -> Any:
         """boto3's client for S3."""
+        if self._process != os.getpid():  # another thread may have held the lock at the fork
+            self._begin()
         with self._lock:
-            if self._client is None or self._process != os.getpid():
+            if self._client is None:
                 with self.explained("s3"):
                     self._client = new_client(self.options)
-                self._process = os.getpid()
             return self._client
 
     @property
@@ -130,8 +134,10 @@ class Connection:
 
     def close(self) -> None:
         """Close the connections; the next request opens new ones."""
+        if self._process != os.getpid():
+            return
         with self._lock:
-            if self._client is not None and self._process == os.getpid():
+            if self._client is not None:
                 self._client.close()
 
     @contextmanager

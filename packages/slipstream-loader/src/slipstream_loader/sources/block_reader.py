@@ -21,6 +21,8 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_loader.sources.after_fork import restart_now_and_after_fork
+
 T = TypeVar("T")
 
 _KEPT_BYTES: Final = 256 << 20
@@ -66,6 +68,11 @@ class BlockReader(Generic[T]):
     ) -> None:
         self._firsts, self._streams, self._open_stream = firsts, streams, open_stream
         self._ends = np.append(streams[1:], firsts.size - 1)
+        self._ahead = ahead
+        restart_now_and_after_fork(self)
+
+    def restart(self) -> None:
+        """See ``after_fork``."""
         self._kept: OrderedDict[int, Block[T]] = OrderedDict()
         self._num_unserved: dict[int, int] = {}
         self._kept_bytes = 0
@@ -73,7 +80,7 @@ class BlockReader(Generic[T]):
         self._stream_locks = [threading.Lock() for _ in range(4 * _MAX_OPEN)]
         self._open: OrderedDict[int, tuple[int, Iterator[Block[T]]]] = OrderedDict()
         self._failed: dict[int, tuple[int, float, OSError]] = {}
-        self._ahead, self._newest, self._requested = ahead, -1, -1
+        self._newest, self._requested = -1, -1
         self._pool: ThreadPoolExecutor | None = None
 
     def __getitem__(self, index: int) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import os
 import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,6 +59,7 @@ class PlainReader:
         self.position = position
         self._file = file
         self._pool = ThreadPoolExecutor(_REMOTE_AHEAD) if file.is_remote else None
+        self._process = os.getpid()
         self._blocks: deque[tuple[int, Future[bytes]]] = deque()
         self._requested = position
 
@@ -79,7 +81,7 @@ class PlainReader:
 
     def close(self) -> None:
         """See ``ForwardReader``."""
-        if self._pool is not None:
+        if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._blocks.clear()
 

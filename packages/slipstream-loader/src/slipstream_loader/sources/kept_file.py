@@ -8,9 +8,8 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from slipstream_loader.sources.stored_file import StoredFile
 from slipstream_loader.sources.wrapped_file import WrappedFile
 
 _logger = logging.getLogger(__name__)
@@ -29,8 +28,8 @@ class KeptFile(WrappedFile):
         What is read.
     """
 
-    def __init__(self, file: StoredFile) -> None:
-        super().__init__(file)
+    def restart(self) -> None:
+        """See ``after_fork``: the copies of two processes would not know of each other."""
         self._copy: _Copy | None = None
 
     def keep(self, directory: Path) -> None:
@@ -65,9 +64,6 @@ class KeptFile(WrappedFile):
         """Give up what was kept; reading asks for it again."""
         self._copy = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_file": self._file, "_copy": None}
-
 
 class _Copy:
     """Whole blocks of a file, in a file that is gone when nobody holds this object any more."""
@@ -84,10 +80,9 @@ class _Copy:
             wanted = range(start // _BLOCK_BYTES, -(-stop // _BLOCK_BYTES))
             if not self._blocks.issuperset(wanted):
                 return None
-            os.lseek(self._descriptor, start, os.SEEK_SET)
-            while start < stop and (piece := os.read(self._descriptor, stop - start)):
-                pieces.append(piece)
-                start += len(piece)
+        while start < stop and (piece := os.pread(self._descriptor, stop - start, start)):
+            pieces.append(piece)
+            start += len(piece)
         return b"".join(pieces) if start == stop else None
 
     def add(self, start: int, data: bytes, *, is_end: bool) -> None:
@@ -99,10 +94,11 @@ class _Copy:
             return
         rest = memoryview(data)[first * _BLOCK_BYTES - start :]
         rest = rest[: (last - first) * _BLOCK_BYTES]
+        position = first * _BLOCK_BYTES
+        while rest:
+            written = os.pwrite(self._descriptor, rest, position)
+            rest, position = rest[written:], position + written
         with self._lock:
-            os.lseek(self._descriptor, first * _BLOCK_BYTES, os.SEEK_SET)
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
             self._blocks.update(range(first, last))
 
     def __del__(self) -> None:

@@ -23,6 +23,7 @@ from slipstream_loader.errors import (
     SampleReadError,
     SourceError,
 )
+from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.litdata.zstd import unpack
 from slipstream_loader.sources.mds_encodings import decode_value, decoder_of, field_type
 from slipstream_loader.sources.mds_index import INDEX_NAME, Shard, is_mds_index, read_index
@@ -118,6 +119,10 @@ class MDSSource:
 
     def _start(self) -> None:
         self._decoders = [decoder_of(column, self.uri) for column in self._columns]
+        restart_now_and_after_fork(self)
+
+    def restart(self) -> None:
+        """See ``after_fork``."""
         self._lock = threading.Lock()
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
-from slipstream_loader.sources.stored_file import StoredFile
 from slipstream_loader.sources.wrapped_file import WrappedFile
 
 _BLOCK_BYTES: Final = 8 << 20
@@ -31,11 +30,8 @@ class NeighbouringReads(WrappedFile):
         What is read.
     """
 
-    def __init__(self, file: StoredFile) -> None:
-        super().__init__(file)
-        self._start()
-
-    def _start(self) -> None:
+    def restart(self) -> None:
+        """See ``after_fork``."""
         self._lock = threading.Lock()
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._touched: OrderedDict[int, None] = OrderedDict()
@@ -94,10 +90,3 @@ class NeighbouringReads(WrappedFile):
             self._touched.clear()
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_file": self._file}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._file = state["_file"]
-        self._start()

@@ -32,6 +32,7 @@ class RangedFile(io.RawIOBase):
         self._ends: deque[int] = deque(maxlen=_PLACES)
         self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
         self._pool = ThreadPoolExecutor(_BLOCKS_AHEAD, "slipstream-ranges")
+        self._process = os.getpid()
 
     def readable(self) -> bool:
         """True."""
@@ -73,7 +74,8 @@ class RangedFile(io.RawIOBase):
 
     def close(self) -> None:
         """Stop requests that were made ahead."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._process == os.getpid():  # a forked child has not the threads
+            self._pool.shutdown(wait=False, cancel_futures=True)
         self._blocks.clear()
         super().close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -42,6 +43,13 @@ class SampleForm:
             raise TypeError("fields and images are lists of names, not a string")
         self._fields = None if fields is None else tuple(fields)
         self._images = frozenset(images)
+
+    @property
+    def options(self) -> list[str]:
+        """What decides about the fields beside the samples, for a fingerprint; empty by default."""
+        if self._fields is None and not self._images:
+            return []
+        return [json.dumps([self._fields, sorted(self._images)])]
 
     def field_types(self, sample: Any, where: str) -> dict[str, FieldSpec]:
         """Tell from one sample how its fields are stored."""

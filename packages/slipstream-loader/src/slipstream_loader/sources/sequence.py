@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from slipstream_cache import FieldSpec
 from slipstream_loader.errors import EmptyDatasetError, SourceError
+from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.content_hash import hash_samples
 from slipstream_loader.sources.sample_form import SampleForm
 
@@ -77,11 +78,15 @@ class SequenceSource:
         self._name = name
         self._form = SampleForm(fields, images)
         self._is_thread_safe = is_thread_safe or isinstance(samples, (list, tuple))
-        self._lock = threading.Lock()
-        self._fingerprint = _given_fingerprint(samples, name)
+        restart_now_and_after_fork(self)
+        self._fingerprint = _given_fingerprint(samples, name, self._form)
         if len(samples) == 0:
             raise EmptyDatasetError(f"{described(samples)} has no samples")
         self._field_types = self._form.field_types(self._sample(0), self.describe(0))
+
+    def restart(self) -> None:
+        """See ``after_fork``."""
+        self._lock = threading.Lock()
 
     @property
     def uri(self) -> str:
@@ -108,6 +113,9 @@ class SequenceSource:
                 self._form.content(self._sample(index), self.describe(index))
                 for index in range(len(self))
             )
+            if self._form.options:
+                text = "\0".join([self._fingerprint, *self._form.options])
+                self._fingerprint = hashlib.sha256(text.encode()).hexdigest()
         return self._fingerprint
 
     def describe(self, index: int, /) -> str:
@@ -121,7 +129,8 @@ class SequenceSource:
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state)
+        restart_now_and_after_fork(self)
 
     def _sample(self, index: int) -> Any:
         if self._is_thread_safe:
@@ -130,7 +139,7 @@ class SequenceSource:
             return self._samples[index]
 
 
-def _given_fingerprint(samples: Samples, name: str | None) -> str | None:
+def _given_fingerprint(samples: Samples, name: str | None, form: SampleForm) -> str | None:
     """Return the fingerprint of a name or of the object's own; None if values are to be hashed."""
     if name is not None:
         own: object = name
@@ -144,7 +153,8 @@ def _given_fingerprint(samples: Samples, name: str | None) -> str | None:
             f"{described(samples)} has no fingerprint, so its cache could not be found again; "
             "name its content: SequenceSource(samples, name='my-data-v1'), or make it a list"
         )
-    return hashlib.sha256(f"{_NAMED_RECIPE}\0{len(samples)}\0{own}".encode()).hexdigest()
+    text = "\0".join([_NAMED_RECIPE, str(len(samples)), own, *form.options])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def described(value: object) -> str:

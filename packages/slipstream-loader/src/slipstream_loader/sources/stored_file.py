@@ -142,10 +142,12 @@ class LocalFile:
         return f"xxh3 {hash_of_file(self._path, cache_root=self._cache_root)}"
 
     def _opened(self) -> int:
-        with self._lock:
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            return self._descriptor
+        if self._descriptor is None:
+            with self._lock:
+                if self._descriptor is None:
+                    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+                    self._descriptor = os.open(self._path, flags)
+        return self._descriptor
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_path": self._path, "_size": self._size, "_cache_root": self._cache_root}

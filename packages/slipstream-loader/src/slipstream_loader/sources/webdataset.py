@@ -19,6 +19,7 @@ import numpy as np
 from slipstream_cache import FieldNameError, FieldSpec
 from slipstream_cache.field_types import validate_fields
 from slipstream_loader.errors import EmptyDatasetError, LoaderError, SampleReadError, SourceError
+from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.file_listing import (
     FileListing,
     keep_listing,
@@ -114,10 +115,11 @@ class WebDatasetSource:
         samples = [shard.samples for shard in self._shards]
         chosen = choose_components(samples, extensions, self.uri)
         self._components = chosen
-        self._start()
+        restart_now_and_after_fork(self)
         self._components, self._field_types = self._types(chosen)
 
-    def _start(self) -> None:
+    def restart(self) -> None:
+        """See ``after_fork``."""
         self._lock = threading.Lock()
         self._open: OrderedDict[int, MemberReader] = OrderedDict()
 
@@ -179,7 +181,7 @@ class WebDatasetSource:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._start()
+        restart_now_and_after_fork(self)
 
     def _types(self, chosen: list[Component]) -> tuple[list[Component], dict[str, FieldSpec]]:
         """The fields with their types, told from the first sample."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from slipstream_loader.errors import SampleReadError
+from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.litdata.arrow_rows import ArrowRows, has_rows, num_batches
 from slipstream_loader.sources.litdata.index import ChunkInfo, LitDataIndex
 from slipstream_loader.sources.litdata.items import FramedItems, Items, open_items
@@ -66,8 +67,17 @@ class Chunks:
         self, location: Path | ObjectStore, index: LitDataIndex, download_dir: Path
     ) -> None:
         self._location, self._index, self._download_dir = location, index, download_dir
+        restart_now_and_after_fork(self)
+
+    def restart(self) -> None:
+        """See ``after_fork``."""
+        self._lock = threading.Lock()
+        self._direct: OrderedDict[int, Chunk] = OrderedDict()
+        self._fetched: OrderedDict[int, Future[Chunk]] = OrderedDict()
+        self._failed: dict[int, float] = {}
+        self._recent: OrderedDict[int, None] = OrderedDict()
+        self._newest = -1
         self._pool: ThreadPoolExecutor | None = None
-        self._begin()
 
     def open(self, number: int, position: int) -> Chunk:
         """Open a chunk to read the sample at a position.
@@ -79,8 +89,6 @@ class Chunks:
         OSError
             It cannot be read.
         """
-        if self._process != os.getpid():  # threads do not survive a fork
-            self._begin()
         with self._lock:
             chunk = self._direct.get(number)
             if chunk is not None and not self._is_slow(chunk):
@@ -102,8 +110,6 @@ class Chunks:
 
     def begin(self) -> None:
         """Bring the first chunks here, for a reader who comes for all of them."""
-        if self._process != os.getpid():
-            self._begin()
         with self._lock:
             self._fetch(0, ahead=True)
 
@@ -119,16 +125,6 @@ class Chunks:
             future.cancel()
         if pool is not None:
             pool.shutdown(wait=True)
-
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._direct: OrderedDict[int, Chunk] = OrderedDict()
-        self._fetched: OrderedDict[int, Future[Chunk]] = OrderedDict()
-        self._failed: dict[int, float] = {}
-        self._recent: OrderedDict[int, None] = OrderedDict()
-        self._newest = -1
-        self._pool = None
 
     def _is_slow(self, chunk: Chunk) -> bool:
         """Tell whether samples in a row are better read from a copy of the chunk."""
