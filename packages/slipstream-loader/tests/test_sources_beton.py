@@ -276,7 +276,9 @@ def test_custom_types(written: bytes, tmp_path: Path) -> None:
     path.write_bytes(parts.join())
     with pytest.raises(SourceError, match="custom_fields="):
         BetonSource(path)
-    assert BetonSource(path, custom_fields={"label": "int"})[0]["label"] == -2
+    whole = BetonSource(path, custom_fields={"label": "int"})
+    assert whole[0]["label"] == -2
+    assert whole.fingerprint() != BetonSource(path, custom_fields={"label": "float"}).fingerprint()
 
 
 def test_from_s3(written: bytes, tmp_path: Path, s3_bucket: Any, monkeypatch: Any) -> None:

@@ -98,11 +98,28 @@ def test_a_generator_that_is_used_up() -> None:
         again[0]
 
 
+@pytest.mark.parametrize("is_made_by_a_function", [False, True])
+def test_a_generator_that_was_begun_does_not_go_on(
+    tmp_path: Path, is_made_by_a_function: bool
+) -> None:
+    """After a failure the rest of its samples is not taken for all of them."""
+    samples = iter([{"x": 0}, {"x": "bad"}, {"x": 2}, {"x": 3}])
+    source = IterableSource((lambda: samples) if is_made_by_a_function else samples, "begun")
+    with pytest.raises(FieldTypeError, match="field 'x' of sample 1"):
+        len(source)
+    for _ in range(2):
+        with pytest.raises(SourceReadError, match=r"was begun before.* make a new one"):
+            len(source)
+    assert not list(tmp_path.rglob("iterable-*"))
+
+
 def test_other_samples_under_the_same_name() -> None:
     """A name that has become another content is refused when that is seen."""
     len(IterableSource(numbers(), "same"))
-    with pytest.raises(SourceReadError, match=r"gave 4 samples .* but 10 .* another name"):
-        IterableSource(numbers(4), "same")[0]
+    source = IterableSource(lambda: numbers(4), "same")
+    for _ in range(2):
+        with pytest.raises(SourceReadError, match=r"gave 4 samples .* but 10 .* another name"):
+            source[0]
 
 
 def test_failures_while_the_samples_come(tmp_path: Path) -> None:
@@ -120,6 +137,13 @@ def test_failures_while_the_samples_come(tmp_path: Path) -> None:
         len(IterableSource(breaks, "breaks"))
     assert not list(tmp_path.rglob("iterable-*"))
     assert len(IterableSource([{"x": 1}], "breaks")) == 1
+
+
+def test_options_take_part_in_the_fingerprint() -> None:
+    """The same name with other fields or images is another cache."""
+    options: list[dict[str, Any]] = [{}, {"fields": ["a"]}, {"fields": ["b"]}, {"images": ["a"]}]
+    sources = [IterableSource([0], "options", **given) for given in options]
+    assert len({source.fingerprint() for source in sources}) == 4
 
 
 def test_it_stays_in_its_process() -> None:

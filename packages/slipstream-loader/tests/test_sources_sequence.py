@@ -205,6 +205,20 @@ def test_fingerprint_is_stable() -> None:
     assert SequenceSource(samples).fingerprint() == expected
 
 
+@pytest.mark.parametrize("name", [None, "pixels"])
+def test_options_take_part_in_the_fingerprint(name: str | None) -> None:
+    """Arrays as images, or values under other names, are not the cache of what they were."""
+    samples = [(np.zeros((4, 4, 3), np.uint8), 1)]
+    options: list[dict[str, Any]] = [
+        {},
+        {"images": ["image"]},
+        {"fields": ["a", "b"]},
+        {"fields": ["b", "a"]},
+    ]
+    sources = [SequenceSource(samples, name, **given) for given in options]
+    assert len({source.fingerprint() for source in sources}) == 4
+
+
 def test_objects_need_a_fingerprint_or_a_name() -> None:
     """An object is known by its name or its own fingerprint; without one it is refused."""
     with pytest.raises(SourceError, match=r"type MapDataset has no fingerprint.*name="):

@@ -79,7 +79,8 @@ class BetonSource:
     ) -> None:
         file = open_stored_file(location, storage_options)
         self._file = NeighbouringReads(file) if file.is_remote else file
-        self._tables = read_tables(file, dict(custom_fields or {}))
+        self._custom_fields = dict(custom_fields or {})
+        self._tables = read_tables(file, self._custom_fields)
         if not len(self):
             raise EmptyDatasetError(f"{self.uri} has no samples")
         self._field_types = {
@@ -121,6 +122,8 @@ class BetonSource:
         if self._fingerprint is None:
             digest = hashlib.sha256(f"{_RECIPE}\0".encode())
             digest.update(self._tables.digest)
+            if self._custom_fields:
+                digest.update(json.dumps(self._custom_fields, sort_keys=True).encode())
             for start, stop in self._sampled_ranges():
                 digest.update(self._file.read(start, min(stop, start + _SAMPLED_BYTES)))
             self._fingerprint = digest.hexdigest()

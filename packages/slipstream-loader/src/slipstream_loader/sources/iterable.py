@@ -90,6 +90,7 @@ class IterableSource:
         self._lock = threading.Lock()
         self._facts = _recall(self._memo)
         self._spool: _Spool | None = None
+        self._begun: Iterator[Any] | None = None
 
     @property
     def uri(self) -> str:
@@ -112,7 +113,8 @@ class IterableSource:
 
     def fingerprint(self) -> str:
         """Hash of the name: 64 hexadecimal characters."""
-        return hashlib.sha256(f"{_RECIPE}\0{self._name}".encode()).hexdigest()
+        text = "\0".join([_RECIPE, self._name, *self._form.options])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def describe(self, index: int, /) -> str:
         """Return ``name[index]``."""
@@ -133,8 +135,8 @@ class IterableSource:
     def _spooled(self) -> _Spool:
         with self._lock:
             if self._spool is None:
-                self._spool = self._new_spool()
-                facts = _Facts(self._spool.num_samples, self._spool.fields)
+                spool = self._new_spool()
+                facts = _Facts(spool.num_samples, spool.fields)
                 if self._facts is not None and self._facts != facts:
                     raise SourceReadError(
                         f"{self.uri} gave {facts.num_samples} samples with fields "
@@ -142,12 +144,20 @@ class IterableSource:
                         f"{list(self._facts.fields)} before: give it another name"
                     )
                 _remember(self._memo, facts)
+                self._spool = spool
             return self._spool
 
     def _new_spool(self) -> _Spool:
         """Take all samples."""
-        samples = iter(self._samples() if callable(self._samples) else self._samples)
-        is_once = samples is self._samples
+        given = self._samples() if callable(self._samples) else self._samples
+        samples = iter(given)
+        is_once = samples is given
+        if is_once and samples is self._begun:
+            raise SourceReadError(
+                f"{self.uri} was begun before, and gives its samples once: make a new one, or give "
+                "a function that makes it"
+            )
+        self._begun = samples
         spool: _Spool | None = None
         self._root.mkdir(parents=True, exist_ok=True)
         with progress_bar(None, f"reading {self._name}", verbose=True) as bar:
