@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sqrtspace_streams import SqrtSpacePipeline
-from sqrtspace_streams.errors import SourceError, WindowExpiredError
+from sqrtspace_streams.errors import SourceError, StageError, WindowExpiredError
 from sqrtspace_streams.sources import (
     CallableSource,
     IteratorSource,
@@ -237,6 +237,40 @@ def test_an_iterator_is_read_as_far_as_needed() -> None:
     with pytest.raises(WindowExpiredError, match="window 3"):
         pipe.evaluate("first", (3, 30))
     assert pipe.evaluate("first").tolist()[-1] == 99
+
+
+def from_iterator(first: Any, **config: Any) -> SqrtSpacePipeline:
+    pipe = SqrtSpacePipeline(window=4, hop=4, input_buffer_blocks=2, **config)
+    pipe.stage("first", check=False)(first)
+    pipe.bind(iter(np.split(SIGNAL[:3000], 100)))
+    return pipe
+
+
+def test_a_plan_takes_nothing_from_an_iterator() -> None:
+    """The windows that it measures are there for the question after it."""
+    pipe = from_iterator(lambda x: x[:, 0])
+    assert pipe.plan("first").mode == "sqrt"
+    assert pipe.evaluate("first").tobytes() == SIGNAL[:3000:4].tobytes()
+
+
+def test_a_pull_that_failed_can_be_tried_again() -> None:
+    """Of an iterator as well, whose samples go once a pull has succeeded for all targets."""
+    failures = [RuntimeError("once")]
+
+    def first(x: np.ndarray) -> np.ndarray:
+        if failures and x[0, 0] == SIGNAL[1600]:
+            raise failures.pop()
+        return x[:, 0]
+
+    pipe = from_iterator(first)
+    pipe.stage("last")(lambda x: x[:, -1])
+    assert len(pipe.pull_until(0, "first")) == 0
+    assert len(pipe.pull_until(10, "last")) == 10
+    with pytest.raises(StageError, match="once"):
+        pipe.pull_until(700, "first")
+    assert pipe.pull_until(700, "first").tobytes() == SIGNAL[:2800:4].tobytes()
+    assert pipe.pull_until(700, "last").tobytes() == SIGNAL[43:2800:4].tobytes()
+    assert pipe.source.oldest > 2700
 
 
 def _failing(error: BaseException) -> Any:

@@ -86,7 +86,13 @@ class Question:
         return self._sweep.reads_from if self._sweep else 0
 
     def blocks(
-        self, t0: int, t1: int | None, *, keeps_result: bool = False, may_probe: bool = True
+        self,
+        t0: int,
+        t1: int | None,
+        *,
+        keeps_result: bool = False,
+        may_probe: bool = True,
+        releases: bool = True,
     ) -> Generator[tuple[int, Array], None, None]:
         """Compute windows ``[t0, t1)``, or to the end of the stream.
 
@@ -97,12 +103,15 @@ class Question:
             Whether all rows will be held at once.
         may_probe : bool
             Whether the first windows may be measured.
+        releases : bool
+            Whether the source may let go of samples on the way.
         """
         planner, count = Planner(self._settings), None if t1 is None else t1 - t0
         plan = self._plan_at_once(planner, count, keeps_result, may_probe)
         self.plan = plan or planner.without_costs(count, "the first windows are measured", "sqrt")
         is_query = plan is not None and count is not None and count <= plan.tile
         sweep = self._sweep = self._new_sweep(self.plan, is_query)
+        sweep.releases = releases
         if plan is None:
             probe = Probe(sweep, probe_size(count, self._settings.block_rows))
             yield from probe.run(t0)
@@ -132,6 +141,7 @@ class Question:
             memory = self._memory.emptied(self._memory.origin)
             histories = memory.histories(self.compiled, self._digests, None)
             sweep = self._sweep_over(self._source, histories)
+            sweep.releases = False
             probe = Probe(sweep, probe_size(count, self._settings.block_rows))
             for _ in probe.run(-(-self._source.oldest // self._settings.hop)):
                 pass

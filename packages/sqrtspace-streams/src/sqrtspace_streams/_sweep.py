@@ -73,6 +73,8 @@ class Sweep:
         self.kernels: dict[str, KernelRun] = {}
         self.measures = False
         """Whether memory is measured, and processor time in place of time."""
+        self.releases = True
+        """Whether the source is told on the way which samples will not be read again."""
         self.replayed = 0
         """Windows that kernels stepped over to get to the first one."""
         self.emitted = 0
@@ -132,6 +134,7 @@ class Sweep:
                 first_read = step.keep_from(INPUT)
                 if first_read is not None:
                     self.reads_from = first_read
+                if first_read is not None and self.releases:
                     self.source.release(first_read * self.settings.hop)
         self._count_needed()
 

@@ -20,7 +20,7 @@ from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.errors import GraphError, ParameterError, TruncatedRangeWarning
 from sqrtspace_streams.plan import Plan
 from sqrtspace_streams.reverse import ReverseMethods
-from sqrtspace_streams.sources import PushSource, Source, SourceLike, as_source
+from sqrtspace_streams.sources import FiniteSource, PushSource, Source, SourceLike, as_source
 
 __all__ = ["Config", "Kernel", "SqrtSpacePipeline"]
 
@@ -127,7 +127,8 @@ class SqrtSpacePipeline(ReverseMethods):
         GraphError, ParameterError
             If the target, a stage that it needs, or a parameter is missing or unknown.
         StageError
-            If a stage raises; the next question works as if this one had not been asked.
+            If a stage raises; the next question works as if this one had not been asked, but that
+            an iterator keeps only the last samples that were read.
         WindowExpiredError
             If the stream does not go back far enough.
         """
@@ -306,17 +307,19 @@ class SqrtSpacePipeline(ReverseMethods):
                 )
             pull.digest = question.digest
             stop = max(t_target, pull.cursor)
-            rows = collect(
-                question.target, question.blocks(pull.cursor, stop, may_probe=False), None, None
-            )
+            is_lasting = isinstance(self.source, FiniteSource)  # samples can be read again
+            blocks = question.blocks(pull.cursor, stop, may_probe=False, releases=is_lasting)
+            rows = collect(question.target, blocks, None, None)
             if rows is None:
                 return question.no_rows()
             question.remember(f"pull:{question.target}")
             pull.cursor, pull.reads_from = question.emitted, question.reads_from
             self.last_counts, self.last_plan = question.counts, question.plan
+            first = min(p.reads_from for p in self._pulls.values()) * self.settings.hop
             if isinstance(self.source, PushSource):
-                first = min(p.reads_from for p in self._pulls.values())
-                self.source.drop(first * self.settings.hop)
+                self.source.drop(first)
+            elif not is_lasting:
+                self.source.release(first)
             return rows
 
     def reset(self) -> None:
