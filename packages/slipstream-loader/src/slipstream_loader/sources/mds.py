@@ -8,7 +8,6 @@ import hashlib
 import os
 import threading
 import zlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +22,6 @@ from slipstream_loader.errors import (
     SampleReadError,
     SourceError,
 )
-from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.litdata.zstd import unpack
 from slipstream_loader.sources.mds_encodings import decode_value, decoder_of, field_type
 from slipstream_loader.sources.mds_index import INDEX_NAME, Shard, is_mds_index, read_index
@@ -32,10 +30,10 @@ from slipstream_loader.sources.object_store import (
     ObjectStore,
     object_store_of,
 )
+from slipstream_loader.sources.open_shards import OpenShards
 from slipstream_loader.sources.stored_file import LocalFile, ObjectFile, StoredFile
 
 _RECIPE: Final = "mds 1"
-_OPEN_SHARDS: Final = 2
 _HASHED_SHARDS: Final = 16
 _MAX_UNPACKED_BYTES: Final = 1 << 30
 """A compressed shard that is larger would be held in memory: it is refused."""
@@ -76,7 +74,7 @@ class MDSSource:
     Notes
     -----
     Shards may be plain or compressed by zstd, gzip or bzip2. A compressed one is unpacked in
-    memory, so single samples in random order are slow; a build reads forward.
+    memory, so single samples in random order are slow; a build reads forward. See ``open_shards``.
     """
 
     kind: Final = "mds"
@@ -119,12 +117,11 @@ class MDSSource:
 
     def _start(self) -> None:
         self._decoders = [decoder_of(column, self.uri) for column in self._columns]
-        restart_now_and_after_fork(self)
-
-    def restart(self) -> None:
-        """See ``after_fork``."""
-        self._lock = threading.Lock()
-        self._open: OrderedDict[int, _OpenShard] = OrderedDict()
+        self._open = OpenShards(
+            self._open_shard,
+            [shard.num_samples for shard in self._shards],
+            [shard.num_bytes for shard in self._shards],
+        )
 
     @property
     def uri(self) -> str:
@@ -149,7 +146,8 @@ class MDSSource:
             raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         try:
-            data = self._shard(number).sample(index - int(self._starts[number]))
+            row = index - int(self._starts[number])
+            data = self._open.for_sample(number, row).sample(row)
             return self._decoded(data)
         except SampleReadError as error:
             raise SampleReadError(f"{self.describe(index)}: {error}") from error
@@ -165,7 +163,7 @@ class MDSSource:
         for number in plain[:: -(-len(plain) // _HASHED_SHARDS) or 1]:
             if self._shards[number].num_samples:
                 try:
-                    digest.update(self._shard(number).sample(0))
+                    digest.update(self._open.for_sample(number, 0).sample(0))
                 except SampleReadError:
                     continue  # a build names it
         return digest.hexdigest()
@@ -177,30 +175,21 @@ class MDSSource:
 
     def close(self) -> None:
         """Forget what was read ahead; reading begins anew."""
-        with self._lock:
-            self._open.clear()
+        self._open.close()
 
     def __repr__(self) -> str:
         return f"MDSSource({self.uri!r}: {len(self)} samples of {len(self._shards)} shards)"
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_decoders", "_lock", "_open")
+        left_out = ("_decoders", "_open")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
 
-    def _shard(self, number: int) -> _OpenShard:
-        with self._lock:
-            found = self._open.get(number)
-            if found is None:
-                shard = self._shards[number]
-                found = self._open[number] = _OpenShard(shard, self._store or Path(self._place))
-            self._open.move_to_end(number)
-            while len(self._open) > _OPEN_SHARDS:
-                self._open.popitem(last=False)
-            return found
+    def _open_shard(self, number: int) -> _OpenShard:
+        return _OpenShard(self._shards[number], self._store or Path(self._place))
 
     def _decoded(self, data: bytes) -> dict[str, Any]:
         """Sizes of the values that vary, then all values."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +17,6 @@ import numpy as np
 from slipstream_cache import FieldNameError, FieldSpec
 from slipstream_cache.field_types import validate_fields
 from slipstream_loader.errors import EmptyDatasetError, LoaderError, SampleReadError, SourceError
-from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.file_listing import (
     FileListing,
     keep_listing,
@@ -33,6 +30,7 @@ from slipstream_loader.sources.object_store import (
     is_object_url,
     open_object_store,
 )
+from slipstream_loader.sources.open_shards import OpenShards
 from slipstream_loader.sources.shard_names import expand
 from slipstream_loader.sources.stored_file import (
     ObjectFile,
@@ -55,7 +53,6 @@ _RECIPE: Final = "webdataset 1"
 _KEY: Final = "key"
 _MAX_MEMBER_BYTES: Final = 256 << 20
 _LISTING_THREADS: Final = 8
-_OPEN_SHARDS: Final = 2
 _SNIFFED_MEMBERS: Final = 8
 _WINDOW_BYTES: Final = 1 << 20
 
@@ -115,13 +112,15 @@ class WebDatasetSource:
         samples = [shard.samples for shard in self._shards]
         chosen = choose_components(samples, extensions, self.uri)
         self._components = chosen
-        restart_now_and_after_fork(self)
+        self._start()
         self._components, self._field_types = self._types(chosen)
 
-    def restart(self) -> None:
-        """See ``after_fork``."""
-        self._lock = threading.Lock()
-        self._open: OrderedDict[int, MemberReader] = OrderedDict()
+    def _start(self) -> None:
+        self._open = OpenShards(
+            self._reader,
+            [len(shard.samples) for shard in self._shards],
+            [int(shard.listing.sizes.sum()) for shard in self._shards],
+        )
 
     @property
     def uri(self) -> str:
@@ -147,8 +146,11 @@ class WebDatasetSource:
             raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
         number, row = self._place(index)
         try:
+            shard = self._open.for_sample(number, row)
             sample = {
-                component.name: decode_member(component, self._member(number, row, component))
+                component.name: decode_member(
+                    component, self._member(shard, number, row, component)
+                )
                 for component in self._components
             }
         except SampleReadError as error:
@@ -170,24 +172,24 @@ class WebDatasetSource:
 
     def close(self) -> None:
         """Forget what was read ahead; reading begins anew."""
-        with self._lock:
-            self._open.clear()
+        self._open.close()
 
     def __repr__(self) -> str:
         return f"WebDatasetSource({self.uri!r}: {len(self)} samples of {len(self._shards)} shards)"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_lock", "_open")}
+        return {name: value for name, value in vars(self).items() if name != "_open"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        restart_now_and_after_fork(self)
+        self._start()
 
     def _types(self, chosen: list[Component]) -> tuple[list[Component], dict[str, FieldSpec]]:
         """The fields with their types, told from the first sample."""
         number, row = self._place(0)
         try:
-            found = [component_spec(c, self._member(number, row, c)) for c in chosen]
+            shard = self._open.for_sample(number, row)
+            found = [component_spec(c, self._member(shard, number, row, c)) for c in chosen]
         except (SampleReadError, ValueError) as error:
             raise SourceError(
                 f"{self.uri}: the first sample tells the types: {self.describe(0)}: {error}"
@@ -207,27 +209,17 @@ class WebDatasetSource:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         return number, index - int(self._starts[number])
 
-    def _member(self, number: int, row: int, component: Component) -> bytes:
+    def _member(self, shard: MemberReader, number: int, row: int, component: Component) -> bytes:
         members = self._shards[number].samples.members
         places = (members[ext][row] for ext in component.extensions if ext in members)
-        return self._reader(number)[int(max(places))]
+        return shard[int(max(places))]
 
     def _reader(self, number: int) -> MemberReader:
-        with self._lock:
-            reader = self._open.get(number)
-            if reader is None:
-                shard = self._shards[number]
-                file = self._files.open(shard.location)
-                if file.size != shard.size:
-                    raise SampleReadError(f"{file.uri} was changed: open it again")
-                listing = shard.listing
-                reader = self._open[number] = MemberReader(
-                    file, shard.compression, listing.starts, listing.sizes
-                )
-            self._open.move_to_end(number)
-            while len(self._open) > _OPEN_SHARDS:
-                self._open.popitem(last=False)
-            return reader
+        shard = self._shards[number]
+        file = self._files.open(shard.location)
+        if file.size != shard.size:
+            raise SampleReadError(f"{file.uri} was changed: open it again")
+        return MemberReader(file, shard.compression, shard.listing.starts, shard.listing.sizes)
 
 
 @dataclass(frozen=True)
