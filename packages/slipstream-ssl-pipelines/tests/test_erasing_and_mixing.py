@@ -189,6 +189,17 @@ def test_mixup_refuses_what_it_cannot_mix() -> None:
     assert mixed(_images(0), {"lam": torch.ones(0), "box": torch.zeros(0, 4)}).shape[0] == 0
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float64, torch.float16])
+def test_mixup_takes_rows_of_labels_in_any_type(dtype: torch.dtype) -> None:
+    """Targets are float32 shares of the rows; rows of another width are refused."""
+    rows, lam = torch.tensor([[1, 0], [0, 1]]).to(dtype), torch.tensor([0.75, 0.5])
+    target = mixup_target(rows, 2, lam)
+    assert target.dtype == torch.float32
+    assert torch.equal(target, torch.tensor([[0.75, 0.25], [0.5, 0.5]]))
+    with pytest.raises(ImageBatchError, match="num_classes is 3"):
+        mixup_target(rows, 3, lam)
+
+
 _AFFINE = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate"}
 
 

@@ -57,13 +57,23 @@ def mixup_target(
 
     Parameters
     ----------
-    labels : Tensor of int, shape (B,), or of float, shape (B, num_classes)
-        Soft labels are mixed as they are.
+    labels : Tensor of int, shape (B,), or of any type, shape (B, num_classes)
+        Rows are mixed as they are.
     num_classes : int
     lam : Tensor, shape (B,)
     label_smoothing : float
+
+    Raises
+    ------
+    ImageBatchError
+        If labels do not fit ``num_classes``.
     """
-    rows = labels if labels.ndim == 2 else one_hot(labels, num_classes, label_smoothing)
+    if labels.ndim == 2 and labels.shape[1] != num_classes:
+        raise ImageBatchError(
+            f"rows of labels have {labels.shape[1]} numbers, but num_classes is {num_classes}"
+        )
+    is_rows = labels.ndim == 2
+    rows = labels.float() if is_rows else one_hot(labels, num_classes, label_smoothing)
     lam = lam.to(rows).unsqueeze(1)
     return rows * lam + rows.flip(0) * (1 - lam)
 
