@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 from importlib.metadata import entry_points
@@ -12,10 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from slipstream_decoders import BatchContext, MultiCropPipeline, run_stages
+from slipstream_decoders import (
+    BatchContext,
+    DecodeDirectRandomResizedCrop,
+    DecodeOnly,
+    DecodeRandomResizedCrop,
+    DecodeResizeCrop,
+    MultiCropPipeline,
+    run_stages,
+)
 from slipstream_ssl_pipelines import PRESETS, Preset, Recipe, describe, simclr, supervised_train
-from slipstream_ssl_pipelines.presets.recipe import View
-from slipstream_ssl_pipelines.transforms import RandomTransform
+from slipstream_ssl_pipelines.presets.recipe import Step, View
+from slipstream_ssl_pipelines.transforms import CircularMask, RandomTransform, ToOneHot
 
 # Written down from the papers and the earlier recipes, apart from the code: crop (size, scale,
 # ratio), then what follows by name: p, and for jitter (brightness, contrast, saturation, hue), for
@@ -230,6 +239,46 @@ def test_recipes_can_be_changed(payloads: list[bytes]) -> None:
     recipe = PRESETS["dino"](32).recipe
     few = Recipe("mine", "nowhere", {name: recipe.views[name] for name in ("global_0", "local_3")})
     assert set(run(few.pipelines(seed=1), payloads)) == {"global_0", "local_3"}
+
+
+def test_any_crop_and_transform_can_be_a_step(payloads: list[bytes]) -> None:
+    """Views are cropped by the stages that the recipe names, with the seed of those that draw."""
+    crops = {
+        "direct": Step(DecodeDirectRandomResizedCrop, {"size": 32, "scale": (0.1, 0.3)}),
+        "random": Step(DecodeRandomResizedCrop, {"size": 24}),
+        "fixed": Step(DecodeResizeCrop, {"resize_size": 40, "crop_size": 32}),
+    }
+    mask = Step(CircularMask, {"output_size": 32})
+    views = {name: View(crop, () if name == "random" else (mask,)) for name, crop in crops.items()}
+    made = run(Recipe("mine", "nowhere", views).pipelines(seed=3, normalize=False), payloads)
+    for name, crop in crops.items():
+        stage = crop.make(seed=3)
+        context = BatchContext(np.arange(BATCH), seed=1).in_view(name)
+        pixels = run_stages([stage], payloads, context) / 255
+        if name != "random":
+            pixels = mask.make()(pixels)
+        torch.testing.assert_close(made[name], pixels, rtol=0, atol=0.51 / 255)
+    alone = Recipe("mine", "nowhere", {"image": View(crops["direct"])}).pipelines(seed=3)
+    for seed in (1, 2):
+        expected = run(alone, payloads, seed=1)["image"]
+        assert torch.equal(run(alone, payloads, seed=seed)["image"], expected)
+    whole = {name: View(Step(DecodeOnly)) for name in ("a", "b")}
+    with pytest.raises(ValueError, match="decode and crop"):
+        Recipe("mine", "nowhere", whole).pipelines()
+    other = {"a": View(crops["fixed"]), "b": View(Step(DecodeResizeCrop, {"exif": "apply"}))}
+    with pytest.raises(ValueError, match="same quality, engine, exif"):
+        Recipe("mine", "nowhere", other).pipelines()
+
+
+def test_copies_of_a_preset_keep_what_was_added() -> None:
+    """Pipelines of other fields survive copy and pickle, and so does a removed one."""
+    preset = supervised_train(32)
+    preset["label"] = [ToOneHot(10)]
+    for other in (copy.copy(preset), copy.deepcopy(preset), pickle.loads(pickle.dumps(preset))):
+        assert list(other) == ["image", "label"]
+        assert describe(other) == describe(preset)
+    del preset["image"]
+    assert list(copy.copy(preset)) == ["label"]
 
 
 def test_every_preset_is_registered() -> None:

@@ -6,6 +6,7 @@ is written. ``Recipe.pipelines`` makes stages of it; ``describe`` prints it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from slipstream_decoders import (
     StageLike,
     ToTorchImage,
 )
+from slipstream_decoders.stages.crop import CropStage
+from slipstream_decoders.stages.views import DecodeViews, ViewCrop
 from slipstream_ssl_pipelines.transforms.flip import RandomHorizontalFlip
 
 IMAGE = "image"
@@ -35,7 +38,11 @@ class Step:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, **common: Any) -> Stage:
-        """The stage, with options that all steps of a preset share."""
+        """The stage, with those options that all steps of a preset share and that it has."""
+        known = inspect.signature(self.stage).parameters.values()
+        if all(each.kind is not each.VAR_KEYWORD for each in known):
+            names = {each.name for each in known}
+            common = {name: value for name, value in common.items() if name in names}
         return self.stage(**self.options, **common)
 
     def __str__(self) -> str:
@@ -88,9 +95,6 @@ class Preset(dict[str, list[StageLike]]):
         self.ending = ending
         """What the views become, in words."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Preset, (self[IMAGE], self.recipe, self.ending)
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -131,21 +135,37 @@ class Recipe:
         -------
         Preset
             ``{"image": stages}``: the ``pipelines`` of a loader.
+
+        Raises
+        ------
+        ValueError
+            If several views are not made by crops that one decode can make.
         """
         ending = f"{str(dtype).removeprefix('torch.')}, " + (
             "normalised with ImageNet's mean and deviation" if normalize else "in [0, 1]"
         )
         stages = {name: view.stages(seed, dtype, normalize) for name, view in self.views.items()}
         if list(stages) == [IMAGE]:
-            crop = self.views[IMAGE].crop
-            common = {"seed": seed} if crop.stage is DecodeRandomResizedCrop else {}
-            return Preset([crop.make(device=device, **common), *stages[IMAGE]], self, ending)
-        crops = {
-            name: {**view.crop.options, "seed": seed, "device": device}
-            for name, view in self.views.items()
-        }
-        decode = DecodeMultiRandomResizedCrop(crops)
+            first: list[StageLike] = [self.views[IMAGE].crop.make(seed=seed, device=device)]
+            return Preset([*first, *stages[IMAGE]], self, ending)
+        decode = self._decode(seed, device)
         return Preset([decode, MultiCropPipeline(stages)], self, ending)
+
+    def _decode(self, seed: int | None, device: Any) -> DecodeViews:
+        """One decode for the crops of all views."""
+        steps = {name: view.crop for name, view in self.views.items()}
+        if all(step.stage is DecodeRandomResizedCrop for step in steps.values()):
+            common = {"seed": seed, "device": device}
+            return DecodeMultiRandomResizedCrop(
+                {name: {**step.options, **common} for name, step in steps.items()}
+            )
+        crops = {}
+        for name, step in steps.items():
+            crop = step.make(seed=seed, device=device)
+            if not isinstance(crop, CropStage):
+                raise ValueError(f"view {name!r} begins with {step}: it must decode and crop")
+            crops[name] = ViewCrop(crop, name, step.stage.__name__)
+        return DecodeViews(crops)
 
     def __str__(self) -> str:
         groups: dict[str, list[str]] = {}
