@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import io
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 CODEC_JPEG = 0
 CODEC_YUV420 = 1
 CODEC_RGB = 2
 CODEC_UNKNOWN = 255
+
+_ORIENTATION_TAG = 0x0112
 
 READABLE_SLACK = 64
 """Bytes that must be readable after every payload: vector kernels read past the end."""
@@ -85,8 +88,11 @@ class EncodedBatch:
         Raises
         ------
         ValueError
-            If seek points would lie outside ``data`` or the shapes differ.
+            If seek points would lie outside ``data``, the shapes differ, or ``data`` are no
+            contiguous bytes.
         """
+        if data.dtype != np.uint8 or not data.flags.c_contiguous:
+            raise ValueError(f"seek points must be contiguous bytes, got {data.dtype}")
         offsets = _column(offsets, np.int64, len(self))
         sizes = _column(sizes, np.int64, len(self))
         _check_inside(offsets, sizes, data.size, "seek points lie")
@@ -132,6 +138,8 @@ class EncodedBatch:
                 f"expected one offset and one size a sample, got {offsets.shape} and {sizes.shape}"
             )
         _check_inside(offsets, sizes, data.size, "a payload lies")
+        if data.ndim == 2 and sizes.size and sizes.max() > data.shape[1]:
+            raise ValueError(f"a payload lies outside the {data.shape[1]} bytes of its row")
         padded = np.zeros(data.size + READABLE_SLACK, np.uint8)
         padded[: data.size] = data.reshape(-1)
         num = sizes.shape[0]
@@ -152,7 +160,8 @@ class EncodedBatch:
         Parameters
         ----------
         payloads : sequence of bytes
-            One image file each. One whose header Pillow cannot read is marked unreadable.
+            One image file each. One whose header Pillow cannot read is marked unreadable; EXIF
+            data that is damaged has no orientation.
 
         Returns
         -------
@@ -175,7 +184,8 @@ class EncodedBatch:
 def _check_inside(
     offsets: NDArray[np.int64], sizes: NDArray[np.int64], num_bytes: int, what: str
 ) -> None:
-    if sizes.size and (sizes.min() < 0 or offsets.min() < 0 or (offsets + sizes).max() > num_bytes):
+    is_inside = (sizes >= 0) & (offsets >= 0) & (sizes <= num_bytes - offsets)  # no sum: it wraps
+    if not is_inside.all():
         raise ValueError(f"{what} outside the {num_bytes} bytes of data")
 
 
@@ -188,9 +198,28 @@ def _column(values: ArrayLike, dtype: type[np.generic], num: int) -> NDArray[Any
 
 def _jpeg_header(payload: bytes) -> tuple[int, int, int]:
     """(height, width, EXIF orientation) of a JPEG; zeros when it has no readable header."""
+    # Not Image.open: it would warn about, or refuse, large images that a decoder may take.
     try:
-        with Image.open(io.BytesIO(payload), formats=["JPEG"]) as image:
-            orientation = int(image.getexif().get(0x0112, 0))
-            return image.height, image.width, orientation if 1 <= orientation <= 8 else 0
+        with JpegImageFile(io.BytesIO(payload)) as image:
+            return image.height, image.width, _orientation(image.info.get("exif", b""))
     except (OSError, SyntaxError, ValueError):
         return 0, 0, 0
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation in EXIF data; 0 when there is none or the data is malformed."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 0
+    try:
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, directory)
+        for entry in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(order + "HH", tiff, entry)
+            if tag == _ORIENTATION_TAG and kind in (3, 4):  # short, long
+                (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), tiff, entry + 8)
+                return value if 1 <= value <= 8 else 0
+    except struct.error:  # it ends before that
+        return 0
+    return 0
