@@ -6,6 +6,8 @@ import gc
 import multiprocessing
 import sys
 import threading
+import time
+from concurrent.futures import Future, wait
 
 import numpy as np
 import pytest
@@ -40,6 +42,31 @@ def test_a_failure_is_raised_after_all_ranges_have_ended() -> None:
     with pytest.raises(LookupError, match="first range"):
         threads.run(work, 64)
     assert sum(running.acquire(blocking=False) for _ in range(64)) == 7
+
+
+def test_an_interrupt_leaves_no_kernel_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends ``run`` when the ranges that had begun have ended; the others never begin."""
+    begun, ended = threading.Semaphore(0), []
+    interrupts = [KeyboardInterrupt]
+
+    def interrupted_wait(futures: list[Future[None]]) -> object:
+        if interrupts:
+            begun.acquire(timeout=30)
+            raise interrupts.pop()
+        return wait(futures, timeout=30)
+
+    def work(begin: int, end: int) -> None:
+        begun.release()
+        time.sleep(0.05)
+        ended.append(begin)
+
+    monkeypatch.setattr("slipstream_decoders.threads.wait", interrupted_wait)
+    with pytest.raises(KeyboardInterrupt):
+        kernel_threads(2).run(work, 256)
+    num_ended = len(ended)
+    assert 1 <= num_ended < 32
+    kernel_threads(2).run(lambda begin, end: None, 256)
+    assert len(ended) == num_ended
 
 
 def test_pools_are_shared_and_sized() -> None:

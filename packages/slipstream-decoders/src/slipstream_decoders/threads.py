@@ -39,16 +39,24 @@ class KernelThreads:
         ------
         Exception
             The first failure, after every range has ended.
+        KeyboardInterrupt
+            After the ranges that had begun have ended; the others do not begin.
         """
         if self.num_threads == 1:  # the caller waits anyway; callers do not wait for one another
             function(0, num_samples)
             return
         run = max(1, min(_MAX_RUN, -(-num_samples // (4 * self.num_threads))))
-        futures: list[Future[None]] = [
-            self._executor.submit(function, begin, min(begin + run, num_samples))
-            for begin in range(0, num_samples, run)
-        ]
-        wait(futures)
+        futures: list[Future[None]] = []
+        try:
+            for begin in range(0, num_samples, run):
+                end = min(begin + run, num_samples)
+                futures.append(self._executor.submit(function, begin, end))
+            wait(futures)
+        except BaseException:  # a signal: kernels still write to memory that the caller frees
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            raise
         for future in futures:
             future.result()
 
