@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from slipstream_decoders import (
     BatchContext,
     Boxes,
     CorruptImageError,
+    DecodeYUVFullRes,
+    DecodeYUVPlanes,
     EncodedBatch,
     UnsupportedImageError,
     center_boxes,
@@ -192,6 +195,34 @@ def test_a_hostile_header_does_not_exhaust_the_memory() -> None:
         crop_images(batch, boxes, (16, 16), context(1))
     with pytest.raises(UnsupportedImageError):
         decode_images(batch, context(1))
+
+
+def test_placeholders_of_hostile_headers_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where failures are noted, an image above the limit of pixels becomes one pixel of zeros."""
+    monkeypatch.setattr("slipstream_decoders.decode.MAX_PIXELS", 4000)
+    monkeypatch.setattr("slipstream_decoders.yuv420_encoding.MAX_PIXELS", 4000)
+    monkeypatch.setattr("slipstream_decoders.yuv420_decoder.MAX_PIXELS", 4000)
+    batch = EncodedBatch.from_payloads([jpeg(textured(*sides)) for sides in ((70, 70), (30, 40))])
+    noted = replace(context(2), failures={})
+    assert [image.shape for image in decode_images(batch, noted)] == [(1, 1, 3), (30, 40, 3)]
+    for stage in (DecodeYUVFullRes(), DecodeYUVPlanes()):
+        noted = replace(context(2), failures={})
+        large, small = stage.apply(batch, noted)
+        luma = large[0] if isinstance(large, tuple) else large[..., 0]
+        assert luma.shape == (1, 1)
+        assert (small[0] if isinstance(small, tuple) else small[..., 0]).shape == (30, 40)
+        assert list(noted.failures or ()) == [0]
+
+
+def test_placeholders_are_turned_as_the_image_would_be() -> None:
+    """A failed image of whole images has the shape that it would have had, EXIF applied."""
+    good = jpeg(textured(30, 40))
+    batch = EncodedBatch.from_payloads([good[:-30], good])
+    batch = replace(batch, orientations=np.array([6, 6], np.uint8))
+    noted = replace(context(2), failures={})
+    images = decode_images(batch, noted, apply_orientation=True)
+    assert [image.shape for image in images] == [(40, 30, 3)] * 2
+    assert list(noted.failures or ()) == [0]
 
 
 def test_boxes_outside_of_the_image_are_refused() -> None:

@@ -403,6 +403,8 @@ def test_wrong_arguments_are_refused_at_once() -> None:
     """Unknown arguments by name, yokes to nobody, crops that do not fit their canvas."""
     with pytest.raises(TypeError, match=r"\['sizes'\]"):
         DecodeMultiRandomResizedCrop({"a": {"sizes": 3}})
+    with pytest.raises(TypeError, match="'a' has a device"):
+        DecodeMultiResizeCropEmbed({"a": {"size": (16, 24), "device": "cpu"}}, 32)
     for wrong in (
         lambda: DecodeMultiRandomResizedCrop({}),
         lambda: DecodeMultiRandomResizedCrop({"a": {"size": 8, "yoked_to": "b"}}),
@@ -416,6 +418,7 @@ def test_wrong_arguments_are_refused_at_once() -> None:
         lambda: DecodeRandomResizeShortCropLong(8, x_range=(0.5, 1.5)),
         lambda: DecodeMultiResizeCropEmbed({"a": {"size": 40}}, canvas_size=32),
         lambda: DecodeMultiResizeCropEmbed({"a": {"coords": []}}),
+        lambda: DecodeMultiResizeCropEmbed({"a": {}}, engine="nvimgcodec"),  # type: ignore[arg-type]
     ):
         with pytest.raises(ValueError, match=r"."):
             wrong()

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from slipstream_decoders import (
     DecodeCenterCrop,
     DecodeOnly,
     DecodeRandomResizedCrop,
+    DecodeRandomResizeShortCropLong,
     DecodeResizeCrop,
+    DecodeYUVCenterCrop,
     EncodedBatch,
     MultiCropPipeline,
     NamedCopies,
@@ -205,6 +208,12 @@ def test_wrong_arguments_are_refused_at_once() -> None:
         lambda: DecodeResizeCrop(224, 256),
         lambda: DecodeCenterCrop(224, quality="best"),  # type: ignore[arg-type]
         lambda: DecodeOnly(exif="maybe"),  # type: ignore[arg-type]
+        lambda: DecodeOnly(engine="cpu"),  # type: ignore[arg-type]
+        lambda: DecodeOnly(engine="planes"),  # type: ignore[arg-type]
+        lambda: DecodeRandomResizedCrop(True),
+        lambda: DecodeRandomResizedCrop(224.0),  # type: ignore[arg-type]
+        lambda: DecodeRandomResizedCrop((224.0, 224)),  # type: ignore[arg-type]
+        lambda: DecodeRandomResizeShortCropLong(32.0),  # type: ignore[arg-type]
         lambda: Normalize((0.5,), (0.0,)),
         lambda: Normalize((0.5,), (0.1, 0.2)),
         lambda: ToTorchImage(dtype=torch.uint8),
@@ -213,10 +222,31 @@ def test_wrong_arguments_are_refused_at_once() -> None:
     ):
         with pytest.raises(ValueError, match=r"."):
             wrong()
+    with pytest.raises(ValueError, match="engine must be one of 'auto', 'native'"):
+        DecodeOnly(engine="nvimgcodec")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"write DecodeOnly\(\.\.\.\)"):
         named_stages([DecodeOnly])
     with pytest.raises(TypeError, match="callables"):
         MultiCropPipeline({"a": [3]})  # type: ignore[list-item]
+
+
+def test_sizes_may_be_numpy_numbers() -> None:
+    """As they come out of configurations and sweeps."""
+    side: Any = np.int64(32)
+    assert DecodeRandomResizeShortCropLong(side)(PAYLOADS).shape[-2:] == (32, 32)
+    assert DecodeRandomResizedCrop((side, np.int32(24)))(PAYLOADS).shape[-2:] == (32, 24)
+
+
+def test_engines_of_the_cpu_use_seek_points() -> None:
+    """Those that begin with the native engine, and so after a stage was placed."""
+    stage = DecodeRandomResizedCrop(32)
+    assert stage.uses_seek_points
+    for engine in ("auto", "cpu", "native", "planes"):
+        assert DecodeRandomResizedCrop(32, engine=engine).uses_seek_points  # type: ignore[arg-type]
+        assert stage.placed("cpu", engine).uses_seek_points  # type: ignore[arg-type]
+    for engine in ("turbojpeg", "pillow"):
+        assert not stage.placed("cpu", engine).uses_seek_points  # type: ignore[arg-type]
+    assert not DecodeYUVCenterCrop(32).uses_seek_points
 
 
 def test_output_size_may_change_between_epochs() -> None:

@@ -105,7 +105,7 @@ def crop_views(
     ------
     CorruptImageError, UnsupportedImageError
         With the ids of all samples that failed, unless the context notes failures: then a failed
-        sample is black in all views.
+        sample is zeros in all views, before what ``View.form`` adds.
     """
     engines = jpeg_engines(engine)
     turned = {}
@@ -190,7 +190,9 @@ def decode_images(
     for row in _settled(statuses, context, reasons):
         is_sized = statuses[row] not in (DecodeStatus.UNREADABLE, DecodeStatus.UNSUPPORTED)
         height, width = int(batch.heights[row]), int(batch.widths[row])
-        images[row] = np.zeros((height, width, 3) if is_sized else (1, 1, 3), np.uint8)
+        zeros = np.zeros((height, width, 3) if is_sized else (1, 1, 3), np.uint8)
+        orientation = int(batch.orientations[row]) if apply_orientation else 0
+        images[row] = np.ascontiguousarray(display(zeros, orientation))
     return images
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slipstream_decoders.batch import CODEC_YUV420, EncodedBatch
 from slipstream_decoders.context import BatchContext
+from slipstream_decoders.engines.base import MAX_PIXELS
 from slipstream_decoders.yuv420 import (
     yuv420_planes,
     yuv420_size,
@@ -41,7 +42,7 @@ def convert_yuv420(
     -------
     list
         What it returned for each image; where an image failed and the context notes failures, for
-        zeros.
+        zeros in its size, or one pixel of them if it has none that can be.
 
     Raises
     ------
@@ -63,7 +64,8 @@ def _payload(encoded: EncodedBatch, row: int) -> tuple[NDArray[np.uint8], int, i
     height, width = int(encoded.heights[row]), int(encoded.widths[row])
     if encoded.codecs[row] == CODEC_YUV420:
         return np.frombuffer(encoded.payload(row), np.uint8), height, width
-    height, width = max(height, 1), max(width, 1)
+    if not 0 < height * width <= MAX_PIXELS:  # a hostile header must not exhaust the memory
+        height, width = 1, 1
     return np.zeros(yuv420_size(height, width), np.uint8), height, width
 
 

@@ -13,7 +13,7 @@ from slipstream_decoders.batch import EncodedBatch
 
 Quality = Literal["exact", "fast"]
 """``exact``: equal to Pillow's decode, crop and resize. ``fast``: planes are resized, colour is
-converted at the output size."""
+converted at the output size. What nvImageCodec decodes is its own in both."""
 
 Colors = Literal["rgb", "yuv"]
 """``yuv``: Y, U and V, which payloads of planes alone can give."""

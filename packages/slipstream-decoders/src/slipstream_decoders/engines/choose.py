@@ -17,8 +17,9 @@ EngineName = Literal["auto", "native", "turbojpeg", "pillow"]
 
 CropEngineName = EngineName | Literal["cpu", "planes", "nvimgcodec"]
 """Engines of crop stages. ``planes``: the native engine, with the resize on the stage's device.
-``nvimgcodec``: decodes JPEGs on the device. ``cpu``: ``auto`` of the CPU, whatever the device.
-``auto`` on a GPU: the fastest of these, by measurement."""
+``nvimgcodec``: decodes JPEGs on the device; ``quality`` is that of those it leaves to the CPU.
+``cpu``: ``auto`` of the CPU, whatever the device. ``auto`` on a GPU: the
+fastest of these, by measurement."""
 
 
 @cache

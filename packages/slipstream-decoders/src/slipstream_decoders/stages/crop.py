@@ -45,14 +45,20 @@ class DecodeOptions:
     colors: Colors = "rgb"
 
     def __post_init__(self) -> None:
-        _check_choice("quality", self.quality, ("exact", "fast"))
-        _check_choice("engine", self.engine, _ENGINES)
-        _check_choice("exif", self.exif, ("ignore", "apply"))
+        check_choice("quality", self.quality, ("exact", "fast"))
+        check_choice("engine", self.engine, _ENGINES)
+        check_choice("exif", self.exif, ("ignore", "apply"))
         if self.engine == "planes" and self.quality == "exact":
             raise ValueError("engine='planes' resizes planes: it has quality='fast' only")
 
+    @property
+    def uses_seek_points(self) -> bool:
+        """Whether the native engine is asked first, which decodes parts of JPEGs."""
+        return self.colors == "rgb" and self.engine in ("auto", "cpu", "native", "planes")
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ``ValueError`` if an option is none of those that there are."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
@@ -73,8 +79,8 @@ def check_size(name: str, value: int) -> int:
 def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     """An output size: one side of a square, or (height, width)."""
     if isinstance(size, (int, np.integer)):
-        return check_size("size", int(size)), int(size)
-    if len(size) != 2:
+        return check_size("size", size), int(size)
+    if not isinstance(size, (Sequence, np.ndarray)) or len(size) != 2:
         raise ValueError(f"size must be one number or (height, width), got {size!r}")
     return check_size("height", size[0]), check_size("width", size[1])
 
@@ -119,8 +125,7 @@ class CropStage(Stage):
         self.size = size
         self.device = None if device is None else torch.device(device)
         self.options = replace(options, colors=self.colors)
-        is_native = options.engine in ("auto", "native", "planes")
-        self.uses_seek_points = self.colors == "rgb" and is_native
+        self.uses_seek_points = self.options.uses_seek_points
         height_and_width(size)
 
     @abstractmethod
@@ -142,6 +147,7 @@ class CropStage(Stage):
         other = copy.copy(self)
         other.device = torch.device(device)
         other.options = replace(self.options, engine=engine)
+        other.uses_seek_points = other.options.uses_seek_points
         return other
 
     def output_size(self, context: BatchContext) -> tuple[int, int] | NDArray[np.int64]:
@@ -186,7 +192,7 @@ class CropStage(Stage):
         -------
         Tensor of uint8, shape (B, 3, height, width), channels_last
             In ``colors``, on ``device`` if one was given. If each image has its own size: a list
-            of uint8 arrays (height, width, 3).
+            of uint8 arrays (height, width, 3), or of tensors (3, height, width) on ``device``.
 
         Raises
         ------

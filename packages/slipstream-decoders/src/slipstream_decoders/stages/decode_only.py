@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from slipstream_decoders.context import BatchContext
 from slipstream_decoders.decode import decode_images
 from slipstream_decoders.engines.choose import EngineName
 from slipstream_decoders.stages.base import Stage
-from slipstream_decoders.stages.crop import DecodeOptions, Exif, as_encoded
+from slipstream_decoders.stages.crop import DecodeOptions, Exif, as_encoded, check_choice
 
 
 class DecodeOnly(Stage):
@@ -25,6 +25,7 @@ class DecodeOnly(Stage):
     """
 
     def __init__(self, *, engine: EngineName = "auto", exif: Exif = "ignore") -> None:
+        check_choice("engine", engine, get_args(EngineName))
         self.options = DecodeOptions("exact", engine, exif)
         self._engine: EngineName = engine
 

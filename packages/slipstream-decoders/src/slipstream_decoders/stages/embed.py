@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from slipstream_decoders.context import BatchContext
 from slipstream_decoders.engines.base import Quality
 from slipstream_decoders.engines.choose import EngineName
 from slipstream_decoders.stages.base import Stage
-from slipstream_decoders.stages.crop import Exif, as_encoded, check_size
+from slipstream_decoders.stages.crop import Exif, as_encoded, check_choice, check_size
 from slipstream_decoders.stages.multi_crop import view_crops
 from slipstream_decoders.stages.short_long import (
     DecodeRandomResizeShortCropLong,
@@ -64,7 +64,7 @@ class DecodeMultiResizeCropEmbed(Stage):
         View name -> arguments of ``DecodeMultiRandomResizeShortCropLong``'s views, and its own
         ``embed_x_range``, ``embed_y_range``, ``embed_seed``, ``coords``. ``coords`` is one or more
         (x, y) in canvas pixels: the crop's centre is drawn from them, and moved where the crop
-        would leave the canvas.
+        would leave the canvas. The canvases of all views go to one device.
     canvas_size : int
         Side of the canvas, pixels; at least the largest crop's.
     embed_x_range, embed_y_range : float or (float, float)
@@ -93,6 +93,10 @@ class DecodeMultiResizeCropEmbed(Stage):
         engine: EngineName = "auto",
         exif: Exif = "ignore",
     ) -> None:
+        check_choice("engine", engine, get_args(EngineName))
+        for name, given in crops.items():
+            if "device" in given:
+                raise TypeError(f"crop {name!r} has a device: give it to the stage, for all crops")
         self.canvas_size = check_size("canvas_size", canvas_size)
         self.device = None if device is None else torch.device(device)
         common = dict(
@@ -117,7 +121,7 @@ class DecodeMultiResizeCropEmbed(Stage):
         self.crops = self._decoder.crops
         self.uses_seek_points = self._decoder.uses_seek_points
         for name, crop in self.crops.items():
-            largest = crop.size if isinstance(crop.size, int) else max(crop.size)
+            largest = int(np.max(crop.size))
             if largest > self.canvas_size:
                 raise ValueError(
                     f"crop {name!r} is up to {largest} pixels wide, the canvas {self.canvas_size}"

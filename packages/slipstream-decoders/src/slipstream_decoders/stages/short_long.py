@@ -87,7 +87,8 @@ class DecodeRandomResizeShortCropLong(CropStage):
         ValueError
             If ``size`` is neither a number nor two in order.
         """
-        low, high = (self.size, self.size) if isinstance(self.size, int) else self.size
+        size = self.size
+        low, high = (size, size) if isinstance(size, (int, np.integer)) else size
         low, high = check_size("smallest size", low), check_size("largest size", high)
         if low > high:
             raise ValueError(f"size must be (smallest, largest), got {self.size!r}")

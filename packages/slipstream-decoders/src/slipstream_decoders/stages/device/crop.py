@@ -61,7 +61,7 @@ def crop_by(engine: CropEngineName, job: DeviceJob) -> list[torch.Tensor]:
     ------
     CorruptImageError, UnsupportedImageError
         With the ids of all samples that failed, unless the context notes failures: then a failed
-        sample is black in all views.
+        sample is zeros in all views.
     BackendUnavailableError
         If the engine is not installed.
     """
