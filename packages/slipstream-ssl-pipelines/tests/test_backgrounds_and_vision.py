@@ -124,7 +124,7 @@ def test_background_blend(mode: str) -> None:
     torch.testing.assert_close(
         result, images[:, :3] * opacity + behind * (1 - opacity), atol=1e-5, rtol=0
     )
-    with pytest.raises(ImageBatchError, match="RGBA"):
+    with pytest.raises(ImageBatchError, match="3 or 4 channels"):
         stage(torch.zeros(2, 1, 8, 8))
 
 

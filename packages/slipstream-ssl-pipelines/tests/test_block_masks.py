@@ -82,6 +82,18 @@ def test_targets_give_way_to_a_context() -> None:
     assert tiny["target_masks"].shape == (8, 4, 1)
 
 
+def test_overlap_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A warning names the grid and how many contexts share patches with targets."""
+    stage = BlockMasks(16)
+    stage.draw(context(range(64)), 14, 14)
+    assert not caplog.records
+    for _ in range(2):
+        masks = stage.draw(context(range(64)), 4, 4)
+    shared = [np.isin(*pair).any() for pair in zip(*masks.values(), strict=True)]
+    (record,) = caplog.records
+    assert f"of 4 x 4 patches in {sum(shared)} of 64 samples" in record.getMessage()
+
+
 def test_views_sizes_and_empty_batches() -> None:
     """Labels carry the view's name; grids need not be square; no sample, no mask."""
     here = context(range(2)).in_view("student")

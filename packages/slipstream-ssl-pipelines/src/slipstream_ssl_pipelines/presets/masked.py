@@ -67,7 +67,8 @@ def ijepa(
 
     Notes
     -----
-    The batch gets ``context_masks`` and ``target_masks``: see ``BlockMasks``.
+    The batch gets ``context_masks`` and ``target_masks``: see ``BlockMasks``. Below 7 x 7 patches
+    (112 pixels by the default) they begin to overlap.
 
     Source: Assran et al., "Self-supervised learning from images with a joint-embedding predictive
     architecture", CVPR 2023, and its code: neither flips nor changes of colour.

@@ -205,6 +205,8 @@ def describe(preset: str | Preset | Callable[..., Preset], **options: Any) -> st
     ------
     LookupError
         If there is no preset of that name.
+    TypeError
+        If the function does not take the options, or there is none to take them.
     """
     if isinstance(preset, str):
         from slipstream_ssl_pipelines.presets.table import PRESETS  # late: it imports this module
@@ -212,5 +214,7 @@ def describe(preset: str | Preset | Callable[..., Preset], **options: Any) -> st
         if preset not in PRESETS:
             raise LookupError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
         preset = PRESETS[preset]
+    if isinstance(preset, Preset) and options:
+        raise TypeError(f"a preset that is made takes no options, got {sorted(options)}")
     made = preset if isinstance(preset, Preset) else preset(**options)
     return f"{made.recipe}\n  then {made.ending}"

@@ -108,6 +108,8 @@ class RandomRotate(_Warp):
         self.max_deg = _signed("max_deg", max_deg)
         self.x, self.y = as_range("x", x), as_range("y", y)
         self.angles = None if angles is None else list(angles)
+        if self.angles == []:
+            raise ValueError("angles must be at least one, or None for any within max_deg")
 
     def sample(self, draws: Draws, height: int, width: int) -> Params:
         """Draw ``angle`` (degrees) and ``point`` (x, y in fractions)."""

@@ -146,6 +146,7 @@ def _table(
 
 
 class _AutoAugment(RandomTransform):
+    channels = (3,)
     table: ClassVar[tuple[_Row, ...]]
 
     def __init__(
@@ -190,7 +191,7 @@ class _AutoAugment(RandomTransform):
     def _run(self, images: torch.Tensor, params: Params, context: BatchContext) -> torch.Tensor:
         if len(images) == 0:
             return images
-        if can_run(images) and images.shape[1] == 3:
+        if can_run(images):
             kernel = self.kernel(params, images)
             return run_images(images, None, kernel, context, inplace=self.inplace)
         out = images

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from slipstream_decoders import IMAGENET_MEAN, IMAGENET_STD, BatchContext
-from slipstream_ssl_pipelines.errors import ImageBatchError
 from slipstream_ssl_pipelines.functional.noise import power_law_noise
 from slipstream_ssl_pipelines.transforms.base import ImageTransform
 from slipstream_ssl_pipelines.transforms.chunks import Params, Work
@@ -46,6 +45,7 @@ def round_window(
 
 
 class _OnBackground(ImageTransform):
+    channels = (3, 4)
     work: ClassVar[Work] = "planes"
 
     def __init__(
@@ -92,13 +92,11 @@ class _OnBackground(ImageTransform):
     def colour(self, images: torch.Tensor) -> torch.Tensor:
         """The fill, (1, 3, 1, 1)."""
         fill = self.fill if self.background == "constant" else (0.0,) * 3
-        return torch.tensor(fill, device=images.device).view(1, 3, 1, 1)
+        return torch.tensor(fill, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
 
 
 def _split_alpha(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Colours (B, 3, H, W) and opacity (B, 1, H, W) of RGB or RGBA."""
-    if images.shape[1] not in (3, 4):
-        raise ImageBatchError(f"expected RGB or RGBA images, got {images.shape[1]} channels")
     colours = images[:, :3]
     return colours, images[:, 3:] if images.shape[1] == 4 else torch.ones_like(images[:, :1])
 
@@ -150,6 +148,8 @@ class RandomEmbed(_OnBackground):
         self.canvas_size = canvas_size
         self.x_range, self.y_range = as_range("x_range", x_range), as_range("y_range", y_range)
         self.coords = None if coords is None else torch.tensor(list(coords), dtype=torch.float32)
+        if self.coords is not None and not len(self.coords):
+            raise ValueError("coords must be one or more pairs (x, y), got none")
         self.fade_radius = fade_radius
         self.p_fade = p_fade
 

@@ -106,6 +106,8 @@ class ImageTransform(ReplayableStage):
 
     work: ClassVar[Work] = "float"
     """What ``transform`` takes."""
+    channels: tuple[int, ...] | None = None
+    """Numbers of channels that images may have; None: any."""
     out_channels: int | None = None
     """Channels of the results, where that is another number than those of the images."""
 
@@ -165,6 +167,7 @@ class ImageTransform(ReplayableStage):
     def replay(self, batch: Any, params: Params | None = None) -> Any:
         """See ``ReplayableStage``."""
         params = self.last_params if params is None else params
+        check_fits(params, len(batch))
         return self._run_any(batch, params, BatchContext.standalone(0))
 
     def _run_any(self, batch: Any, params: Params, context: BatchContext) -> Any:
@@ -179,7 +182,13 @@ class ImageTransform(ReplayableStage):
         return self.draw(context, images.shape[-2], images.shape[-1])
 
     def _images(self, batch: Any) -> torch.Tensor:
-        return as_images(batch, type(self).__name__).to(self.device, non_blocking=True)
+        images = as_images(batch, type(self).__name__)
+        if self.channels is not None and images.shape[1] not in self.channels:
+            raise ImageBatchError(
+                f"{type(self).__name__} takes images with "
+                f"{' or '.join(map(str, self.channels))} channels, got {images.shape[1]}"
+            )
+        return images.to(self.device, non_blocking=True)
 
     def _run(self, images: torch.Tensor, params: Params, context: BatchContext) -> torch.Tensor:
         params = dict(params)
@@ -187,13 +196,8 @@ class ImageTransform(ReplayableStage):
         if len(images) == 0:
             return images
         rows = None
-        if applied is not None:
-            if len(applied) != len(images):
-                raise ReplayError(
-                    f"parameters of {len(applied)} samples do not fit a batch of {len(images)}"
-                )
-            if not applied.any():
-                return images
+        if applied is not None and not applied.any():
+            return images
         kernel = self.kernel(params, images) if can_run(images) else None
         if kernel is not None:
             inplace, channels = self.inplace, self.out_channels
@@ -282,6 +286,15 @@ def as_images(batch: Any, name: str) -> torch.Tensor:
             "put a single image in a batch of one"
         )
     return images
+
+
+def check_fits(params: Params, num: int) -> None:
+    """Raise ``ReplayError`` if parameters are not those of ``num`` samples."""
+    for value in params.values():
+        if isinstance(value, dict):
+            check_fits(value, num)
+        elif len(value) != num:
+            raise ReplayError(f"parameters of {len(value)} samples do not fit a batch of {num}")
 
 
 def stack_params(parts: list[Params]) -> Params:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from slipstream_ssl_pipelines.transforms.chunks import Params
 from slipstream_ssl_pipelines.transforms.draws import Draws
 from slipstream_ssl_pipelines.transforms.ranges import as_range
 
+_logger = logging.getLogger(__name__)
+
 _TRIES = 20  # places of the context block before a target is let overlap it
 
 
@@ -23,7 +26,8 @@ class BlockMasks(ReplayableStage):
 
     Images pass unchanged. The loader's batch gets, in a view under its name and an underscore,
 
-    - ``context_masks``: int64 (B, K), numbers of the patches of a large block that no target has;
+    - ``context_masks``: int64 (B, K), numbers of the patches of a large block that no target has
+      (where that leaves enough of them: see ``min_keep``);
     - ``target_masks``: int64 (B, ``num_targets``, T), those of small blocks, which may overlap.
 
     Patches are numbered row by row.
@@ -39,7 +43,8 @@ class BlockMasks(ReplayableStage):
         Height / width of target blocks; context blocks are square.
     min_keep : int
         A context block of which the targets leave no more patches than this is placed anew; after
-        20 places one target less is cut out of it.
+        20 places one target less is cut out of it, and the first time a warning is logged. With
+        the other defaults that becomes common (more than one sample of 100) below 7 x 7 patches.
     seed : int, optional
         Replaces the loader's.
 
@@ -78,6 +83,7 @@ class BlockMasks(ReplayableStage):
         self.aspect_range = as_range("aspect_range", aspect_range, 1e-6)
         self.min_keep = min_keep
         self.seed = seed
+        self._has_warned = False
 
     def apply(self, batch: Any, context: BatchContext) -> Any:
         """Add the masks to ``context.labels``.
@@ -139,6 +145,8 @@ class BlockMasks(ReplayableStage):
         result = np.zeros((num, grid[0] * grid[1]), bool)
         waiting = np.arange(num)
         for cut in range(self.num_targets, -1, -1):
+            if cut == self.num_targets - 1:
+                self._warn(grid, len(waiting), num)
             free = np.asarray(~targets[:, :cut].any(1))
             for attempt in range(_TRIES):
                 place = numbers[waiting, self.num_targets - cut, attempt]
@@ -148,6 +156,19 @@ class BlockMasks(ReplayableStage):
                 if not waiting.size:
                     return result
         return result
+
+    def _warn(self, grid: tuple[int, int], num_overlapping: int, num: int) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _logger.warning(
+                "BlockMasks: targets leave no more than min_keep=%d of %d x %d patches in %d of %d "
+                "samples, whose context masks share patches with targets: take smaller patches, "
+                "smaller targets or a lower min_keep",
+                self.min_keep,
+                *grid,
+                num_overlapping,
+                num,
+            )
 
 
 def _within(bounds: tuple[float, float], number: float) -> float:

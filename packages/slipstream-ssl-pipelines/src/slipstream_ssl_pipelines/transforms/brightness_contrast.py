@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 class _RandomFactor(RandomTransform):
+    channels: tuple[int, ...] | None = (1, 3)
     work: ClassVar[Work] = "levels"
     adjust: ClassVar[Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]]
     """(images, factors, brightest value) -> images."""
@@ -96,6 +97,7 @@ class RandomSaturation(_RandomFactor):
         See ``RandomBrightness``.
     """
 
+    channels = (3,)
     adjust = color.adjust_saturation
     step = SATURATION
 
@@ -112,6 +114,7 @@ class RandomHue(RandomTransform):
         See ``RandomTransform``.
     """
 
+    channels = (3,)
     work: ClassVar[Work] = "planes"
 
     def __init__(
@@ -134,7 +137,6 @@ class RandomHue(RandomTransform):
 
     def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
         """See ``ImageTransform``."""
+        del images
         turns = params["hue"].tolist()
-        if images.shape[1] != 3:
-            return None
         return lambda row, frame: adjust_one(frame, HUE, turns[row])

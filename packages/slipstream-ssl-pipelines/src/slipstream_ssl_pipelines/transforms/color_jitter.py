@@ -37,6 +37,8 @@ _STEPS = {"value": BRIGHTNESS, "contrast": CONTRAST, "saturation": SATURATION, "
 class _Jitter(RandomTransform):
     """Uniform parameters by name, drawn in order."""
 
+    channels = (3,)
+
     def __init__(
         self,
         p: float,
@@ -102,8 +104,7 @@ class RandomColorJitterHSV(_Jitter):
 
     def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
         """See ``ImageTransform``."""
-        if images.shape[1] != 3:
-            return None
+        del images
         neutral = {name: (0, 0) if name == "hue" else (1, 1) for name in _STEPS}
         steps = sum(step for name, step in _STEPS.items() if self.ranges[name] != neutral[name])
         factors = torch.stack([params[name].float() for name in _STEPS], 1).numpy()
@@ -177,8 +178,7 @@ class RandomColorJitterYIQ(_Jitter):
 
     def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
         """See ``ImageTransform``."""
-        if images.shape[1] != 3:
-            return None
+        del images
         matrices, bias = self._matrices(params)
         rows = torch.cat([matrices, bias.view(-1, 1, 1).expand(-1, 3, 1)], 2).numpy()
         return lambda row, frame: mix_colors(frame, rows[row])

@@ -22,6 +22,7 @@ class SRGBToLMS(ImageTransform):
     device : device, optional
     """
 
+    channels = (3,)
     work: ClassVar[Work] = "planes"
 
     def __init__(self, *, device: Any = None) -> None:
@@ -29,10 +30,10 @@ class SRGBToLMS(ImageTransform):
 
     def _images(self, batch: Any) -> torch.Tensor:
         images = super()._images(batch)
-        if not images.is_floating_point() or images.shape[1] != 3:
+        if not images.is_floating_point():
             raise ImageBatchError(
-                f"{type(self).__name__} takes floating point images with 3 channels, got "
-                f"{images.dtype} with {images.shape[1]}: put ToTorchImage() before it"
+                f"{type(self).__name__} takes floating point images, got {images.dtype}: "
+                "put ToTorchImage() before it"
             )
         return images
 
@@ -175,11 +176,10 @@ class NormalizeLGN(ImageTransform):
         super().__init__(device=device)
         checked = Normalize(mean, std)
         self.mean, self.std = checked.mean, checked.std
+        self.channels = (len(self.mean),)
 
     def transform(self, images: torch.Tensor, params: Params) -> torch.Tensor:
         """See ``ImageTransform``."""
         del params
-        if images.shape[1] != len(self.mean):
-            raise ImageBatchError(f"expected {len(self.mean)} channels, got {images.shape[1]}")
         mean, std = (torch.tensor(v).to(images).view(1, -1, 1, 1) for v in (self.mean, self.std))
         return (images - mean) / std

@@ -7,13 +7,15 @@ they stay independent of stages outside, of each other, and of the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from slipstream_decoders import BatchContext, StageLike, apply_stage, named_stages
-from slipstream_ssl_pipelines.errors import ReplayError
+from slipstream_ssl_pipelines.errors import ImageBatchError, ReplayError
 from slipstream_ssl_pipelines.transforms.base import ReplayableStage
 from slipstream_ssl_pipelines.transforms.chunks import Params
 from slipstream_ssl_pipelines.transforms.draws import Draws
@@ -82,7 +84,7 @@ class RandomApply(ReplayableStage):
     Parameters
     ----------
     transforms : sequence of stages
-        They must keep the shape and type of a batch.
+        They must keep the shape and type of a batch, and add no labels to it.
     p : float
         In [0, 1].
     seed : int, optional
@@ -114,7 +116,9 @@ class RandomApply(ReplayableStage):
         inner: Params = {}
         if applied.any():
             rows: Any = slice(None) if applied.all() else applied.to(batch.device)
-            changed = self.transforms.apply(batch[rows], context.rows(np.asarray(applied)))
+            inside = rows_without_labels(context, np.asarray(applied))
+            changed = self.transforms.apply(batch[rows], inside)
+            check_no_labels(inside, type(self).__name__)
             inner = self.transforms.last_params
             batch = _replaced(batch, rows, changed)
         self.remember({"applied": applied, "transforms": inner})
@@ -129,6 +133,26 @@ class RandomApply(ReplayableStage):
         rows: Any = slice(None) if applied.all() else applied.to(batch.device)
         changed = self.transforms.replay(batch[rows], params["transforms"])
         return _replaced(batch, rows, changed)
+
+
+def rows_without_labels(context: BatchContext, chosen: NDArray[np.bool_]) -> BatchContext:
+    """The context of some samples, with labels of its own."""
+    return replace(context.rows(chosen), labels={})
+
+
+def check_no_labels(inside: BatchContext, outer: str) -> None:
+    """Refuse labels of some samples only: a batch has one row for each.
+
+    Raises
+    ------
+    ImageBatchError
+        If stages on a part of the batch have added labels.
+    """
+    if inside.labels:
+        raise ImageBatchError(
+            f"stages in {outer} run on some samples only, so they cannot add labels to the batch: "
+            f"{list(inside.labels)}"
+        )
 
 
 def _replaced(batch: torch.Tensor, rows: Any, changed: torch.Tensor) -> torch.Tensor:
@@ -158,7 +182,8 @@ class MultiSample(ReplayableStage):
 
     Notes
     -----
-    The result is a list of batches. Copy i draws as view ``copy_i`` of the current view.
+    The result is a list of batches. Copy i draws, and names its labels, as view ``copy_i``, or as
+    ``name/copy_i`` within the view of a name.
     """
 
     def __init__(
@@ -182,7 +207,7 @@ class MultiSample(ReplayableStage):
         for number in range(self.num_copies):
             name = f"copy_{number}"
             source = batch.clone() if self.clone_input else batch
-            view = context.in_view(f"{context.view}/{name}")
+            view = context.in_view(f"{context.view}/{name}" if context.view else name)
             copies.append(self.transforms.apply(source, view))
             params[name] = self.transforms.last_params
         self.remember(params)

@@ -48,6 +48,8 @@ class RandomGaussianBlur(RandomTransform):
         super().__init__(p, seed=seed, device=device, inplace=inplace)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        if num_sigmas is not None and num_sigmas < 1:
+            raise ValueError(f"num_sigmas must be positive, got {num_sigmas}")
         self.kernel_size = kernel_size
         self.sigma_range = as_range("sigma_range", sigma_range, 1e-6)
         self.num_sigmas = num_sigmas

@@ -29,6 +29,7 @@ class ToGrayscale(ImageTransform):
     device : device, optional
     """
 
+    channels = (3,)
     work: ClassVar[Work] = "native"
 
     def __init__(self, num_output_channels: int = 1, *, device: Any = None) -> None:
@@ -45,8 +46,8 @@ class ToGrayscale(ImageTransform):
 
     def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
         """See ``ImageTransform``."""
-        del params
-        return _luma_kernel if images.shape[1] == 3 else None
+        del params, images
+        return _luma_kernel
 
 
 class RandomGrayscale(RandomTransform):
@@ -59,6 +60,7 @@ class RandomGrayscale(RandomTransform):
         See ``RandomTransform``.
     """
 
+    channels = (3,)
     work: ClassVar[Work] = "native"
 
     def __init__(
@@ -83,5 +85,5 @@ class RandomGrayscale(RandomTransform):
 
     def kernel(self, params: Params, images: torch.Tensor) -> ImageKernel | None:
         """See ``ImageTransform``."""
-        del params
-        return _luma_kernel if images.shape[1] == 3 else None
+        del params, images
+        return _luma_kernel

@@ -9,7 +9,7 @@ import torch
 
 from slipstream_decoders import BatchContext, BufferPool
 from slipstream_ssl_pipelines.errors import ImageBatchError
-from slipstream_ssl_pipelines.transforms.base import ReplayableStage
+from slipstream_ssl_pipelines.transforms.base import ReplayableStage, check_fits
 from slipstream_ssl_pipelines.transforms.chunks import (
     Params,
     chunks_of,
@@ -162,6 +162,7 @@ class Mixup(ReplayableStage):
         """See ``ReplayableStage``."""
         params = self.last_params if params is None else params
         images, labels = self._images(batch), batch[self.label_key]
+        check_fits(params, len(images))
         return {
             **batch,
             self.image_key: mixed(images, params),

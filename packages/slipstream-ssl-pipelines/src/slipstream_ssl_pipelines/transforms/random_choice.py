@@ -12,7 +12,11 @@ from slipstream_decoders import BatchContext
 from slipstream_ssl_pipelines.errors import ImageBatchError
 from slipstream_ssl_pipelines.transforms.base import ReplayableStage
 from slipstream_ssl_pipelines.transforms.chunks import Params
-from slipstream_ssl_pipelines.transforms.compose import named_transforms
+from slipstream_ssl_pipelines.transforms.compose import (
+    check_no_labels,
+    named_transforms,
+    rows_without_labels,
+)
 from slipstream_ssl_pipelines.transforms.draws import Draws
 from slipstream_ssl_pipelines.transforms.gaussian_blur import RandomGaussianBlur
 from slipstream_ssl_pipelines.transforms.grayscale import RandomGrayscale
@@ -25,7 +29,7 @@ class RandomChoice(ReplayableStage):
     Parameters
     ----------
     transforms : sequence of ReplayableStage
-        They must keep the shape and type of a batch.
+        At least one. They must keep the shape and type of a batch, and add no labels to it.
     seed : int, optional
         Replaces the loader's for the choice.
 
@@ -38,6 +42,8 @@ class RandomChoice(ReplayableStage):
     def __init__(self, transforms: Sequence[ReplayableStage], *, seed: int | None = None) -> None:
         super().__init__()
         self.transforms = named_transforms(transforms)
+        if not self.transforms:
+            raise ValueError("RandomChoice needs at least one transform")
         self.seed = seed
 
     def apply(self, batch: torch.Tensor, context: BatchContext) -> torch.Tensor:
@@ -48,9 +54,10 @@ class RandomChoice(ReplayableStage):
         for number, (name, stage) in enumerate(self.transforms):
             chosen = np.asarray(choice == number)
             if chosen.any():
-                inner = context.rows(chosen).in_stage(f"{context.stage}/{name}")
+                inside = rows_without_labels(context, chosen).in_stage(f"{context.stage}/{name}")
                 rows = torch.from_numpy(chosen).to(batch.device)
-                _put(out, rows, stage.apply(batch[rows], inner), name)
+                _put(out, rows, stage.apply(batch[rows], inside), name)
+                check_no_labels(inside, type(self).__name__)
                 params[name] = stage.last_params
         self.remember(params)
         return out

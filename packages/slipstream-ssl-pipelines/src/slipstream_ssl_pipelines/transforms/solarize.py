@@ -27,6 +27,7 @@ class RandomSolarization(RandomTransform):
         See ``RandomTransform``.
     """
 
+    channels = (1, 3)
     work: ClassVar[Work] = "native"
 
     def __init__(
@@ -71,6 +72,7 @@ class RandomPosterize(RandomTransform):
         See ``RandomTransform``.
     """
 
+    channels = (1, 3)
     work: ClassVar[Work] = "native"
 
     def __init__(
