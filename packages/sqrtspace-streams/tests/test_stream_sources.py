@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -117,6 +118,32 @@ def test_sound_equals_its_samples(tmp_path: Path) -> None:
         assert (source.sample_rate, source.item_shape) == (rate, expected.shape[1:])
         assert spectra(tmp_path / name).tobytes() == spectra(expected).tobytes()
         np.testing.assert_array_equal(source.read(100, 200), expected[100:200])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_processes_read_sound_alone(tmp_path: Path) -> None:
+    """Whatever one of them reads, the others go on where they were."""
+    soundfile = pytest.importorskip("soundfile")
+    for name in ("m.wav", "m.flac"):
+        soundfile.write(tmp_path / name, (np.arange(60_000) % 30_000).astype("int16"), 8_000)
+    code = """
+import os, sys
+from sqrtspace_streams.sources import SoundSource
+for name in sys.argv[1:]:
+    source = SoundSource(name, dtype="int16")
+    source.read(0, 1000)
+    child = os.fork()
+    if not child:
+        found = [source.read(t, t + 1000)[0] for t in (1000, 2000, 20_000)]
+        os._exit(0 if found == [1000, 2000, 20_000] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert source.read(1000, 1004).tolist() == [1000, 1001, 1002, 1003], name
+    assert source.read(1004, 1005).tolist() == [1004]
+"""
+    paths = [str(tmp_path / name) for name in ("m.wav", "m.flac")]
+    command = [sys.executable, "-c", code, *paths]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
 
 
 def test_tables_are_structured_samples(tmp_path: Path) -> None:

@@ -69,6 +69,31 @@ def test_a_state_of_another_data_set_is_refused() -> None:
             other.load_state_dict(state)
 
 
+def test_a_pass_that_was_broken_off_leaves_no_trace() -> None:
+    """The next one begins anew; a state is of the pass that was begun last."""
+    from sqrtspace_streams.adapters.pytorch_windows import WindowDataset, window_loader
+
+    expected = pipeline().evaluate("peak")
+    loader = window_loader(pipeline(), "peak", batch_size=10)
+    for _ in range(3):
+        assert next(iter(loader)).numpy().tobytes() == expected[:10].tobytes()
+    assert sum(map(len, loader)) == len(expected)
+
+    data = WindowDataset(pipeline, "peak", [0, 50])  # type: ignore[arg-type]
+    rows = iter(data)
+    for _ in range(30):
+        next(rows)
+    state = data.state_dict()
+    again = WindowDataset(pipeline, "peak", (0, 50))
+    again.load_state_dict(state)
+    assert again.state_dict() == state
+    assert len(list(again)) == 20
+    assert len(list(again)) == 50
+    assert again.state_dict()["next"] is None
+    iter(data)
+    assert data.state_dict()["next"] == 0
+
+
 def test_channels_can_be_pushed() -> None:
     """A source for samples of two channels, pushed in pieces, pulled as windows come."""
     from sqrtspace_streams.sources import PushSource

@@ -24,8 +24,9 @@ class WindowDataset(IterableDataset[torch.Tensor]):
     """The rows of a stage, one item per window, in order; memory does not grow with the range.
 
     Workers of a ``DataLoader`` take one contiguous part of the range each; those behind the first
-    begin with a seek, so the kernels of a target step over the windows before. The position is
-    part of ``state_dict``, so that a ``torchdata`` ``StatefulDataLoader`` resumes with a seek.
+    begin with a seek, so the kernels of a target step over the windows before. Every pass begins
+    with the first window, but for the one after ``load_state_dict``. The position is part of
+    ``state_dict``, so that a ``torchdata`` ``StatefulDataLoader`` resumes with a seek.
 
     Parameters
     ----------
@@ -46,16 +47,22 @@ class WindowDataset(IterableDataset[torch.Tensor]):
         t_range: Range | None = None,
         params: dict[str, Any] | None = None,
     ) -> None:
-        self.target, self.t_range, self.params = target, t_range, params
+        self.target, self.params = target, params
+        self.t_range = None if t_range is None else (t_range[0], t_range[1])
         self._pipe = pipe
-        self._next: int | None = None  # where a pass stands that is not over
+        self._begin_at: int | None = None  # where the next pass begins, if not at the first window
+        self._next: int | None = None  # where the last pass stands, unless it is over
 
     def __iter__(self) -> Iterator[torch.Tensor]:
         if not isinstance(self._pipe, SqrtSpacePipeline):
             self._pipe = self._pipe()
         t0, t1 = self._share(self._pipe)
-        start = t0 if self._next is None else self._next
-        for first, rows in self._pipe.blocks(self.target, (start, t1), self.params):
+        start = t0 if self._begin_at is None else self._begin_at
+        self._begin_at, self._next = None, start
+        return self._rows(self._pipe, (start, t1))
+
+    def _rows(self, pipe: SqrtSpacePipeline, t_range: Range) -> Iterator[torch.Tensor]:
+        for first, rows in pipe.blocks(self.target, t_range, self.params):
             for t, row in enumerate(rows, first + 1):
                 self._next = t
                 yield torch.from_numpy(np.array(row))
@@ -88,7 +95,7 @@ class WindowDataset(IterableDataset[torch.Tensor]):
                 f"this state is of {state['target']!r} {t_range}, the data set of "
                 f"{self.target!r} {self.t_range}"
             )
-        self._next = state["next"]
+        self._begin_at = self._next = state["next"]
 
 
 def window_loader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ _TYPES = ("float32", "float64", "int16", "int32")
 class SoundSource(FiniteSource):
     """A sound file, decoded piece by piece; needs the ``soundfile`` package.
 
-    Samples of several channels have shape ``(channels,)``. ``sample_rate`` is in hertz.
+    Threads, and processes that were forked off, may read at the same time. Samples of several
+    channels have shape ``(channels,)``. ``sample_rate`` is in hertz.
 
     Parameters
     ----------
@@ -50,12 +52,14 @@ class SoundSource(FiniteSource):
         channels = int(self._file.channels)
         self.item_shape = () if channels == 1 else (channels,)
         self._lock = threading.Lock()
-        self._position = 0
+        self._position, self._process = 0, os.getpid()
 
     def read(self, start: int, stop: int) -> Samples:
         """A copy."""
         self.check_range(start, stop)
         with self._lock:
+            if os.getpid() != self._process:
+                self._reopen()
             if start != self._position:
                 self._file.seek(start)
             samples: Samples = self._file.read(stop - start, dtype=self.dtype.name)
@@ -65,6 +69,12 @@ class SoundSource(FiniteSource):
                 f"{self.path} ended at sample {start + len(samples)}; its header says {self.length}"
             )
         return samples
+
+    def _reopen(self) -> None:
+        """After a fork: processes would move the position of one file under each other."""
+        if not self._file.closed:
+            self._file = _soundfile().SoundFile(str(self.path))
+        self._position, self._process = 0, os.getpid()
 
     def close(self) -> None:
         """Close the file."""
