@@ -104,6 +104,25 @@ def test_stages_that_cannot_be_are_refused(name: str, inputs: Any) -> None:
         SqrtSpacePipeline().stage(name, inputs)(mean)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pad": "zeros"}, r"'c': pad='zeros': expected one of \('edge', 'zero'\)"),
+        *[
+            ({"context": c}, "two counts >= 0")
+            for c in [(-1, 0), (1,), (1, 0, 0), (0.5, 1), 2, "ab"]
+        ],
+    ],
+)
+def test_neighbours_that_cannot_be_are_refused(options: Any, message: str) -> None:
+    """A misspelt pad and a context that is no two counts; a list and NumPy's integers may be."""
+    pipe = SqrtSpacePipeline(window=2, hop=2)
+    with pytest.raises(errors.GraphError, match=message):
+        pipe.stage("c", **options)(mean)
+    pipe.stage("c", context=[np.int64(0), 0])(mean)  # type: ignore[arg-type]
+    assert pipe.graph.stages["c"].context == (0, 0)
+
+
 def test_functions_of_numpy_are_stages() -> None:
     """A ufunc takes as many inputs as it has; another number is refused."""
     pipe = SqrtSpacePipeline(window=2, hop=2)

@@ -283,6 +283,21 @@ def test_pandas_stages_get_a_frame_for_each_window() -> None:
     assert pipe.evaluate("errors").dtype == log.dtype
 
 
+def test_blocks_stay_arrays_beside_frames() -> None:
+    """A stage of blocks that reads numbers is given them as an array, whatever the backend."""
+    pytest.importorskip("pandas")
+    pipe, kinds = pipeline(backend="pandas"), set()
+    pipe.stage("mean", vectorized=False)(lambda frame: frame["value"].mean())
+
+    @pipe.stage("twice", ["mean"])
+    def twice(x: Any) -> Any:
+        kinds.add(type(x))
+        return x * 2
+
+    assert pipe.evaluate("twice").tolist() == (pipe.evaluate("mean") * 2).tolist()
+    assert kinds == {np.ndarray}
+
+
 @pytest.mark.parametrize(("backend", "module"), [("cupy", "cupy"), ("pytorch", "torch")])
 def test_a_missing_backend_says_how_to_install_it(
     backend: Any, module: str, monkeypatch: pytest.MonkeyPatch

@@ -48,7 +48,8 @@ class StageCall:
         self._backend = NumpyBackend() if stage.takes_arrays else backend
         self._block_rows, self._seed = block_rows, seed
         self._wants_rng = stage.wants_rng
-        self._converts = type(self._backend) is not NumpyBackend
+        stays_array = stage.vectorized and self._backend.leaves_blocks
+        self._converts = type(self._backend) is not NumpyBackend and not stays_array
         self._takes_tiles = stage.vectorized and stage.batch_invariant
         self._takes_them_alone = self._takes_tiles and stage.context == (0, 0)
 

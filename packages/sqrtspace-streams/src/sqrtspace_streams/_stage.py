@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -107,10 +108,10 @@ def pure_stage(
     """A node from a function; its signature is checked against its inputs."""
     _check_name(name)
     sources = _checked_inputs(name, inputs)
+    options["context"] = _checked_context(name, options.get("context", (0, 0)))
     stage = Stage(name, function, sources, keywords_of(name, function, len(sources)), **options)
-    left, right = stage.context
-    if left < 0 or right < 0:
-        raise GraphError(f"stage {name!r}: context={stage.context}: expected two counts >= 0")
+    if stage.pad not in get_args(Pad):
+        raise GraphError(f"stage {name!r}: pad={stage.pad!r}: expected one of {get_args(Pad)}")
     if stage.wants_rng and stage.vectorized:
         raise GraphError(
             f"stage {name!r} asks for rng: random numbers belong to one window, so declare it "
@@ -163,6 +164,16 @@ def _check_name(name: str) -> None:
         raise GraphError(f"{name!r} cannot name a stage: expected a string without dots")
     if name == INPUT:
         raise GraphError(f"{INPUT!r} is the name of the source: choose another for the stage")
+
+
+def _checked_context(name: str, context: Any) -> tuple[int, int]:
+    try:
+        left, right = map(operator.index, context)
+    except (TypeError, ValueError):
+        left = right = -1
+    if left < 0 or right < 0:
+        raise GraphError(f"stage {name!r}: context={context!r}: expected two counts >= 0")
+    return left, right
 
 
 def _checked_inputs(name: str, inputs: list[str] | None) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ class FrameBackend(NumpyBackend):
     frame, whose columns become the fields of its rows, a column, an array or a number.
     """
 
+    leaves_blocks = True
+
     def give(self, rows: Array) -> Any:
         """A frame of its own for one axis of samples."""
         if rows.ndim != 1:

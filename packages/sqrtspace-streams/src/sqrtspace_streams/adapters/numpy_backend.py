@@ -16,6 +16,9 @@ class NumpyBackend:
     kernels are given NumPy arrays by every backend, since their state is copied exactly.
     """
 
+    leaves_blocks: bool = False
+    """Whether only stages of single windows are given something else than arrays."""
+
     def give(self, rows: Array) -> Any:
         """A block of windows, or one window, as a stage wants it; ``rows`` is read-only."""
         return rows
