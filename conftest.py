@@ -21,9 +21,17 @@ _PHOTOS_VARIABLE = "SLIPSTREAM_TEST_PHOTOS"
 
 
 @pytest.fixture(autouse=True)
-def platform_start_method() -> Iterator[None]:
-    """Processes start as the platform starts them in every test: litdata's writer sets another."""
+def process_as_it_was() -> Iterator[None]:
+    """A test leaves the environment and the way to start processes as it found them.
+
+    dask configures its workers by the environment of this process, as one thread each; litdata's
+    writer sets the start method.
+    """
+    environment = dict(os.environ)
     yield
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
     multiprocessing.set_start_method(None, force=True)
 
 

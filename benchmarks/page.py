@@ -1,8 +1,10 @@
 """One page of the figures of one machine: tables and plots, without scripts or other files.
 
     uv run python benchmarks/page.py benchmarks/results/HOST.json OUT.html [--plots FOLDER]
+        [--overview q90]
 
-``run_all.py`` writes it beside its JSON. ``--plots`` also writes each plot as an SVG file.
+``run_all.py`` writes it beside its JSON. ``--plots`` also writes each plot as an SVG file, and
+``--overview`` prints the table of the README.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ td:first-child,th:first-child{text-align:left}tr{border-bottom:1px solid #8884}
 svg{width:100%;max-width:45em;height:auto;display:block}
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#ddd}}
 """
+JOBS = {"rrc": "random crop to 224", "resize_crop": "resize to 256, crop to 224"}
 PEERS = {
     "ffcv": "FFCV",
     "dali": "DALI",
@@ -40,25 +43,27 @@ def spread(values: Sequence[float]) -> Spread:
     return statistics.median(values), min(values), max(values)
 
 
+def rates_of(photos: dict[str, Any], job: str) -> dict[str, Spread]:
+    """Contestant, as it is written -> images a second of a job, the fastest first."""
+    titles = {"yuv420 rrc": "slipstream, from planes", job: "slipstream"} | {
+        f"{peer} {job}": title for peer, title in PEERS.items()
+    }
+    found = {
+        titles[name]: spread(rates["images_per_second"]["epochs"])
+        for name, rates in photos["contestants"].items()
+        if name.split()[-1] == job and name in titles
+    }
+    return dict(sorted(found.items(), key=lambda row: -row[1][0]))
+
+
 def plots(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Name and SVG of each plot that the results have figures for."""
     for photos in results.get("decode", {}).get("sets", ()):
-        name = photos["set"]
-        about = f"{name}, {photos['bits_per_pixel']} bits a pixel"
-        for job, words in (("rrc", "random crop to 224"), ("resize_crop", "resize 256, crop 224")):
-            rows = {
-                contestant: spread(found["images_per_second"]["epochs"])
-                for contestant, found in photos["contestants"].items()
-                if contestant.split()[-1] == job and not contestant.startswith("bare")
-            }
-            if not rows:
-                continue
-            titles = {"yuv420 rrc": "slipstream, yuv420", job: "slipstream"} | {
-                f"{peer} {job}": title for peer, title in PEERS.items()
-            }
-            titled = {titles[key]: value for key, value in rows.items()}
-            ordered = dict(sorted(titled.items(), key=lambda row: -row[1][0]))
-            yield f"{name} {job}", bars(f"Images a second, {words}: {about}", ordered, "/s")
+        about = f"{photos['set']}, {photos['bits_per_pixel']} bits a pixel"
+        for job, words in JOBS.items():
+            if rates := rates_of(photos, job):
+                title = f"Images a second, {words}: {about}"
+                yield f"{photos['set']} {job}", bars(title, rates, "/s")
     if threads := results.get("threads"):
         series = {
             image_format: [
@@ -75,6 +80,19 @@ def plots(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
             for words, name in (("open the cache", "open_ms"), ("order of an epoch", "order_ms"))
         }
         yield "growth", lines("Cost as data grows", "samples", "CPU milliseconds", series)
+
+
+def overview(photos: dict[str, Any]) -> str:
+    """The medians of one set of photos as a table in Markdown, for the README."""
+    columns = [rates_of(photos, job) for job in JOBS]
+    names = dict.fromkeys(name for column in columns for name in column)
+    lines_ = [["", *JOBS.values()], ["---"] * (1 + len(JOBS))]
+    for name in names:
+        cells = [f"{column[name][0]:,.0f}" if name in column else "" for column in columns]
+        lines_.append([name, *cells])
+    return "\n".join(
+        "|" + "|".join(f" {cell} ".replace("  ", " ") for cell in line) + "|" for line in lines_
+    )
 
 
 def tables(results: dict[str, Any]) -> Iterator[tuple[str, list[list[str]]]]:
@@ -149,6 +167,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write the plots there too")
+    parser.add_argument("--overview", metavar="SET", help="print a set's medians as Markdown: q90")
     options = parser.parse_args()
     figures = json.loads(options.results.read_text(encoding="utf-8"))
     options.out.write_text(page(figures), encoding="utf-8")
@@ -157,6 +176,9 @@ def main() -> None:
         for name, svg in plots(figures["results"]):
             path = options.plots / (re.sub(r"\W+", "-", name) + ".svg")
             path.write_text(svg, encoding="utf-8")
+    for photos in figures["results"].get("decode", {}).get("sets", ()):
+        if photos["set"] == options.overview:
+            print(overview(photos))
 
 
 if __name__ == "__main__":
