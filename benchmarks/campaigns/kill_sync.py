@@ -7,6 +7,8 @@ With ``--orphans`` the s5cmd of a killed process lives on, as when a single proc
 hand, and still writes while the next attempt works.
 
     python benchmarks/campaigns/kill_sync.py --runs 200
+
+An interrupt ends it after the runs that are done.
 """
 
 from __future__ import annotations
@@ -86,12 +88,14 @@ def attempt(work: Callable[[], Any], seconds: float | None, *, orphans: bool = F
 
     process = _FORK.Process(target=alone)
     process.start()
-    process.join(_TIMEOUT_S if seconds is None else seconds)
-    if not orphans:
-        with suppress(ProcessLookupError):  # it has ended with all its children, or not begun
-            os.killpg(process.pid or 0, signal.SIGKILL)
-    process.kill()
-    process.join()
+    try:
+        process.join(_TIMEOUT_S if seconds is None else seconds)
+    finally:
+        if not orphans:
+            with suppress(ProcessLookupError):  # it has ended with all its children, or not begun
+                os.killpg(process.pid or 0, signal.SIGKILL)
+        process.kill()
+        process.join()
     return process.exitcode == 0
 
 
@@ -183,22 +187,24 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     os.environ.update(_ENVIRONMENT)
-    rng, failures = random.Random(options.seed), []
+    rng, failures, done = random.Random(options.seed), [], 0
     ours, theirs = _SPAWN.Pipe()
     server = _SPAWN.Process(target=serve, args=(theirs,), daemon=True)
     server.start()
     endpoint_url = ours.recv()
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), endpoint_url, options.orphans)
-        for run in range(options.runs):
-            problem = campaign.run(rng)
-            if problem:
-                failures.append({"run": run, "problem": problem})
-                print(failures[-1], file=sys.stderr, flush=True)
+        with suppress(KeyboardInterrupt):
+            for run in range(options.runs):
+                problem = campaign.run(rng)
+                done += 1
+                if problem:
+                    failures.append({"run": run, "problem": problem})
+                    print(failures[-1], file=sys.stderr, flush=True)
     ours.send(None)
     server.join(10)
     result = {
-        "runs": options.runs,
+        "runs": done,
         "seconds": {"upload": campaign.upload_s, "download": campaign.download_s},
         "outcomes": dict(sorted(campaign.outcomes.items())),
         "failures": failures,

@@ -14,7 +14,8 @@ import xxhash
 UPLOAD_PART_BYTES: Final = 64 << 20
 """Larger files are uploaded in pieces of this size; it decides their ETag."""
 
-_BLOCK_BYTES: Final = 1 << 20
+_BLOCK_BYTES: Final = 256 << 10
+"""Of what is read and hashed at a time: it stays in a core's cache."""
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 _OF_PIECES: Final = re.compile(r"[0-9a-f]{32}-(\d{1,5})")
 _MIB: Final = 1 << 20
