@@ -73,6 +73,13 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in paths}
 
 
+def names(directory: Path) -> set[str]:
+    """All files of a cache but the manifests of additions, which are replaced by temporary ones."""
+    paths = {path.relative_to(directory) for path in directory.rglob("*") if path.is_file()}
+    manifests = {path for path in paths if path.parts[0] == "derived" and len(path.parts) == 3}
+    return {path.as_posix() for path in paths - manifests if path.suffix != ".lock"}
+
+
 def download(remote: RemoteCache, key: str, directory: Path) -> None:
     """Fetch a cache that must be there, and its additions."""
     assert fetch_cache(remote, key, directory, verbose=False), "there is no cache"
@@ -152,7 +159,7 @@ class Campaign:
         problems = self._differences(place)
         if problems:
             return f"the download is not the cache: {problems}"
-        if left := set(files(place)) - set(self.expected):
+        if left := names(place) - names(self.cache.cache_dir):
             return f"killed downloads have left files in the cache: {sorted(left)}"
         beside = {path.name for path in self.folder.glob(f"{place.name}*")}
         if left := beside - {place.name, f"{place.name}.lock"}:

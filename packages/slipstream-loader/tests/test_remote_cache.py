@@ -27,7 +27,12 @@ from slipstream_cache import (
     verify,
     write_index,
 )
-from slipstream_cache.bundles import addition_bundles, publish_bundle, staging_directory
+from slipstream_cache.bundles import (
+    addition_bundles,
+    cache_bundle,
+    publish_bundle,
+    staging_directory,
+)
 from slipstream_decoders import DecodeRandomResizedCrop
 from slipstream_loader import LoaderError, RemoteCache, SlipstreamDataset, SlipstreamLoader
 from slipstream_loader import remote_cache as remote_module
@@ -421,3 +426,22 @@ def test_publishing_an_addition_again_changes_nothing(folder: Path, tmp_path: Pa
     publish_bundle(cache.cache_dir, bundle)
     assert not staging.exists()
     assert cache.value_index("label").sample_ids(1).tolist() == [*range(6, 12)]
+
+
+def test_what_killed_publishers_left_is_not_published(built: SampleCache, tmp_path: Path) -> None:
+    """A temporary manifest, of the cache or a part, does not get into the directory of a copy."""
+    bundle, place = cache_bundle(built.manifest), tmp_path / built.cache_dir.name
+    staging = staging_directory(place, bundle)
+    parts = built.cache_dir.glob("part-*")
+    for part in parts:
+        shutil.copytree(part, staging / part.name)
+    for name in ("manifest.json", "part-00000/part.json"):
+        (staging / f"{name}.0123456789ab").write_text("{")
+    publish_bundle(place, bundle)
+    copied, original = (
+        {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+        for root in (place, built.cache_dir)
+    )
+    assert copied <= original
+    assert Path("part-00000/part.json") in copied
+    assert verify(place, level="full").ok

@@ -56,6 +56,7 @@ from slipstream_cache.publish import (
     discard,
     foreign_entries,
     publish_file,
+    remove_leftovers,
     sync_directory,
 )
 from slipstream_cache.stats_files import STATS_DIRECTORY, STATS_FORMAT, STATS_VERSION, stats_path
@@ -213,6 +214,7 @@ def publish_bundle(cache_dir: Path, bundle: Bundle) -> None:
     if not bundle.name:
         _seal_parts(staging, bundle)
         publish_file(staging / MANIFEST_NAME, bundle.manifest)
+        remove_leftovers(staging)
         sync_directory(staging)
         _move_cache(staging, cache_dir)
         return
@@ -231,10 +233,13 @@ def publish_bundle(cache_dir: Path, bundle: Bundle) -> None:
 
 def _seal_parts(staging: Path, bundle: Bundle) -> None:
     for part in bundle.parts:
-        record = staging / part.name / PART_MANIFEST_NAME
+        directory = staging / part.name
+        record = directory / PART_MANIFEST_NAME
         if not record.exists():
             publish_file(record, json_text({**part_to_json(part), "problems": []}))
-        sync_directory(staging / part.name)
+        for left in directory.glob(f"{PART_MANIFEST_NAME}.*"):  # by those who were killed
+            left.unlink(missing_ok=True)
+        sync_directory(directory)
 
 
 def _is_published(final: Path, bundle: Bundle) -> bool:
