@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from sqrtspace_streams import Kernel, SqrtSpacePipeline
 from sqrtspace_streams._costs import Costs, StageCost
 from sqrtspace_streams._hardware import UNKNOWN_LLC_BYTES, _cgroup_headrooms, llc_bytes
+from sqrtspace_streams._interpreter_lock import LockWatch
 from sqrtspace_streams.autotune import probe_size
 from sqrtspace_streams.config import Config, Settings
-from sqrtspace_streams.plan import Machine, Plan, Planner
+from sqrtspace_streams.plan import LARGEST_HOT_BYTES, Machine, Plan, Planner
 
 MIB = 1 << 20
 
@@ -92,6 +94,38 @@ def test_threads_share_the_cache(llc_mib: int, processors: int, workers: int) ->
     assert (plan.workers, plan.tile) == (workers, 16)
     for most in (1, 3):
         assert decide(10_000, machine, cost, max_workers=most).workers == min(most, workers)
+
+
+@pytest.mark.parametrize(("held", "workers"), [(0, 4), (0.2, 4), (0.3, 3), (0.4, 2), (0.9, 1)])
+def test_threads_are_for_stages_that_let_others_run(held: float, workers: int) -> None:
+    """Where half of the time is Python code, a third thread would only wait."""
+    cost = replace(costs(1000, 1e-3), held=held)
+    assert decide(10_000, SMALL_CACHE, cost, mode="sqrt").workers == workers
+
+
+def test_python_code_keeps_other_threads_from_running() -> None:
+    """A loop is seen to hold the lock; of a piece that is too short nothing is said."""
+    watch = LockWatch()
+    with watch:
+        pass
+    assert watch.held == 0
+    for _ in range(2):
+        with watch:
+            end = time.perf_counter() + 0.05
+            while time.perf_counter() < end:
+                pass
+    assert 0.5 < watch.held <= 1
+
+
+def test_tiles_are_large_where_calls_take_time_of_their_own() -> None:
+    """Up to a fiftieth of the time of a tile, while it is as small as caches are."""
+    machine = replace(SMALL_CACHE, llc_bytes=100 * MIB)
+    small, large, largest = (
+        decide(10_000, machine, replace(costs(), tile_seconds=s), max_workers=1).tile
+        for s in (0, 1e-4, 1e-2)
+    )
+    assert (small, large) == (128, 512)  # the engine takes 20 microseconds, a window 10
+    assert costs().live_bytes(largest) <= LARGEST_HOT_BYTES < costs().live_bytes(2 * largest)
 
 
 def test_a_plan_counts_what_was_measured() -> None:

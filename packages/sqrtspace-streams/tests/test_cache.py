@@ -91,6 +91,22 @@ def test_a_thinning_ring_covers_all_of_the_past(slots: int, length: int, every: 
     assert np.diff([*times, length]).max(initial=0) <= max(2 * length / slots, every) + 1
 
 
+def test_a_thinning_ring_keeps_to_its_bytes() -> None:
+    """Ten times as many windows take no more; of large states there are 32 to 64 all the same."""
+    for size, limit, fewest in [(1_000, 200_000, 65), (50_000, 200_000, 32)]:
+        ring, peaks = CheckpointRing(1, 10_000, "thin", limit), []
+        entry = 8 + 64 + size + 400
+        for stop in (1_000, 10_000):
+            peak, t = 0, ring.next_due(stop // 10 if peaks else 0)
+            while t < stop:
+                ring.save(t, np.zeros(1), {"y": np.zeros(size, np.uint8)})
+                peak, t = max(peak, ring.nbytes), ring.next_due(t + 1)
+            peaks.append(peak)
+        assert peaks[0] == peaks[1] <= max(limit, 64 * entry)
+        assert fewest <= len(ring) <= max(limit // entry, 64)
+        assert np.diff(ring.times()).max() == ring.every
+
+
 def test_a_ring_without_limit_keeps_everything() -> None:
     """``all`` never drops a checkpoint."""
     ring = CheckpointRing(2, 1, "all")

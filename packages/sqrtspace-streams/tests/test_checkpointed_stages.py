@@ -10,6 +10,7 @@ import pytest
 
 from sqrtspace_streams import Kernel, SqrtSpacePipeline
 from sqrtspace_streams._costs import Costs, StageCost
+from sqrtspace_streams.cache import RING_BYTES, entry_bytes
 from sqrtspace_streams.config import Config, Settings
 from sqrtspace_streams.plan import Machine, Plan, Planner
 
@@ -51,8 +52,26 @@ def test_the_lowest_expensive_producer_is_checkpointed(
     assert plan.checkpointed_stage == stage
     assert bool(plan.stage_slots) == (stage is not None)
     assert plan.slots == 100  # the root of the windows, for kernels
-    expected = plan.stage_slots * 100 + plan.slots * (200 if kernel else 0)
+    expected = plan.stage_slots * entry_bytes(100, None) + plan.slots * (200 if kernel else 0)
     assert plan.checkpoint_bytes == expected
+
+
+def test_history_takes_no_more_however_long_the_stream_is() -> None:
+    """Checkpoints have a limit of bytes, unless their spacing or number was asked for."""
+    stages = [
+        StageCost("a", ("input",), 100, 5_000),
+        StageCost("b", ("a",), 1, 8, entry_bytes=4_000),
+    ]
+    planner = Planner(Settings())
+    for count in (10**6, 10**8, None):
+        plan = planner.decide(Costs(tuple(stages), 100), count, MACHINE, keeps_result=False)
+        assert plan.slots == RING_BYTES // 4_000
+        assert plan.ring_limit_bytes == RING_BYTES
+    stages[1] = StageCost("b", ("a",), 1, 8)
+    plan = planner.decide(Costs(tuple(stages), 100), 10**8, MACHINE, keeps_result=False)
+    assert plan.stage_slots == RING_BYTES // entry_bytes(5_000, None)
+    for asked in ({"slots": 900}, {"checkpoint_every": 64}):
+        assert decided(*chain(1, 1, kernel="b"), **asked).ring_limit_bytes is None
 
 
 def test_both_branches_count() -> None:

@@ -34,6 +34,10 @@ class Costs:
     """In the order in which they run; the last is the target."""
     input_bytes: int
     """Samples read for a window; 0 where they are in memory already."""
+    tile_seconds: float = 0.0
+    """For a tile, besides its windows, where that was measured: what calls take by themselves."""
+    held: float = 0.0
+    """Share of the time in which no other Python thread can run."""
 
     @property
     def overhead_seconds(self) -> float:

@@ -7,7 +7,7 @@ from sqrtspace_streams._graph import CompiledGraph, Graph
 from sqrtspace_streams._kernel_run import KernelHistory
 from sqrtspace_streams._rows import Range, Rows
 from sqrtspace_streams._stage import Stage
-from sqrtspace_streams.cache import CheckpointRing, LRUCache, RingKind
+from sqrtspace_streams.cache import CheckpointRing, LRUCache
 from sqrtspace_streams.plan import Plan
 
 _HISTORIES_PER_KERNEL = 4  # parameter sets whose checkpoints are kept
@@ -112,12 +112,9 @@ class Memory:
         self,
         compiled: CompiledGraph,
         digests: dict[str, bytes],
-        ring: tuple[int, int, RingKind] | None,
+        plan: Plan | None,
     ) -> dict[str, KernelHistory]:
-        """The history of each kernel with its parameters.
-
-        ``ring`` has the spacing, slots and kind of rings to make; None makes none.
-        """
+        """The history of each kernel with its parameters; with rings as a plan says, if any."""
         result = {}
         for stage in compiled.kernels:
             known = self._histories.setdefault(stage.name, {})
@@ -126,8 +123,8 @@ class Memory:
             idle = [d for d, h in known.items() if not any(m != "evaluate" for m in h.marks)]
             for digest in idle[:-_HISTORIES_PER_KERNEL]:
                 del known[digest]
-            if history.ring is None and ring is not None:
-                history.ring = CheckpointRing(*ring)
+            if history.ring is None and plan is not None:
+                history.ring = _ring(plan, plan.slots)
             result[stage.name] = history
         return result
 
@@ -146,7 +143,7 @@ class Memory:
         digest = digests[plan.checkpointed_stage]
         ring = self._checkpoints.pop(digest, None)
         if ring is None:
-            ring = CheckpointRing(plan.k, plan.stage_slots, plan.ring)
+            ring = _ring(plan, plan.stage_slots)
         ring.slots = plan.stage_slots
         self._checkpoints[digest] = ring
         for old in list(self._checkpoints)[:-_STAGE_RINGS]:
@@ -180,3 +177,7 @@ class Memory:
         memory = Memory(self._graph, self.lru_bytes, self.untried)
         memory.origin = origin
         return memory
+
+
+def _ring(plan: Plan, slots: int) -> CheckpointRing:
+    return CheckpointRing(plan.k, slots, plan.ring, plan.ring_limit_bytes)

@@ -188,8 +188,8 @@ class Question:
 
     def _new_sweep(self, plan: Plan, is_query: bool) -> Sweep:
         is_classic = self._settings.mode == "classic"
-        ring = None if is_classic else (plan.k, plan.slots, plan.ring)
-        histories = self._memory.histories(self.compiled, self._digests, ring)
+        rings = None if is_classic else plan
+        histories = self._memory.histories(self.compiled, self._digests, rings)
         self._memory.lru.capacity = plan.lru_bytes
         cache = self._memory.caching(self.compiled, self._digests, is_query)
         self._memory.checkpoint_stage(plan, self._digests)

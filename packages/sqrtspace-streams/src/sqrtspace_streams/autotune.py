@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 
 from sqrtspace_streams._costs import Costs, StageCost
+from sqrtspace_streams._interpreter_lock import LockWatch
 from sqrtspace_streams._rows import Array
 from sqrtspace_streams._stage import Stage
-from sqrtspace_streams._state import state_bytes
 from sqrtspace_streams._sweep import Sweep
+from sqrtspace_streams.cache import entry_bytes
 from sqrtspace_streams.counts import Counts
 from sqrtspace_streams.plan import LARGEST_HOT_BYTES
 from sqrtspace_streams.sources.array import ArraySource
@@ -46,7 +49,9 @@ class Probe:
     def __init__(self, sweep: Sweep, size: int) -> None:
         self._sweep, self._size = sweep, size
         self._work: list[tuple[int, Counts]] = []  # windows in a call, and what was measured
-        self._timings: list[Costs] = []
+        self._timings: list[tuple[int, Costs]] = []  # a tile, and what was measured with it
+        self._watch = LockWatch()
+        self._watches = sweep.settings.max_workers > 1
         self.largest = 0
         """Windows of the largest tile that was measured."""
 
@@ -91,16 +96,30 @@ class Probe:
     def _measure_time(self, t0: int, tile: int) -> Iterator[tuple[int, Array]]:
         before, stop = self._sweep.counts.copy(), t0 + self._size
         self.largest = max(self.largest, tile)
-        yield from self._sweep.run(t0, stop, tile)
+        blocks = self._sweep.run(t0, stop, tile)
+        while True:
+            with self._watch if self._watches else nullcontext():
+                block = next(blocks, None)
+            if block is None:
+                break
+            yield block
         costs = self._costs(self._sweep.counts.since(before))
         if costs is not None and self._sweep.emitted == stop:
-            self._timings.append(costs)
+            self._timings.append((tile, costs))
 
     def costs(self) -> Costs | None:
         """What was measured; None if the stream ended before there was anything to measure."""
         if not self._timings:
             return self._costs(self._work[0][1]) if self._work else None
-        return min(self._timings, key=lambda costs: costs.seconds)
+        best = min((costs for _, costs in self._timings), key=lambda costs: costs.seconds)
+        return replace(best, tile_seconds=self._tile_seconds(), held=self._watch.held)
+
+    def _tile_seconds(self) -> float:
+        """What a tile takes besides its windows, from two tiles; noise may hide it."""
+        if len(self._timings) < 2:
+            return 0.0
+        (small, first), (large, last) = self._timings
+        return max((first.seconds - last.seconds) / (1 / small - 1 / large), 0.0)
 
     def _costs(self, counts: Counts) -> Costs | None:
         order = self._sweep.compiled.order
@@ -114,7 +133,7 @@ class Probe:
     def _stage_cost(self, stage: Stage, counts: Counts) -> StageCost:
         name = stage.name
         in_tiles = stage.kernel or (stage.batch_invariant and stage.vectorized)
-        row_bytes, entry_bytes = counts.row_bytes[name], 0
+        row_bytes, checkpoint = counts.row_bytes[name], 0
         (few, first), (many, last) = self._work[0], self._work[-1]
         fixed, each = last.work_bytes[name], 0
         if in_tiles and many > few:
@@ -123,7 +142,7 @@ class Probe:
         elif in_tiles:
             fixed, each = 0, fixed // max(first.rows[name], 1)
         if stage.kernel:
-            entry_bytes = row_bytes + state_bytes(self._sweep.kernels[name].end().state)
+            checkpoint = entry_bytes(row_bytes, self._sweep.kernels[name].end().state)
         return StageCost(
             name,
             stage.inputs,
@@ -131,5 +150,5 @@ class Probe:
             row_bytes,
             each,
             fixed,
-            entry_bytes,
+            checkpoint,
         )

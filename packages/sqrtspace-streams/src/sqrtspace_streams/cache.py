@@ -17,6 +17,20 @@ from sqrtspace_streams._rows import Array, Rows
 from sqrtspace_streams._state import copy_state, state_bytes
 
 RingKind = Literal["window", "thin", "all"]
+RING_BYTES = 3 << 19
+"""What the checkpoints of a stage take, however long the stream is, if nobody asks for more."""
+_FEWEST = 64  # checkpoints, also of large states: a seek replays at most a 32nd of the stream
+_ENTRY_OBJECTS = 400  # bytes of the Python objects of a checkpoint
+
+
+def slots_within(limit_bytes: int, entry_bytes: int) -> int:
+    """Checkpoints of so many bytes that a limit has room for, but 64 in any case."""
+    return max(limit_bytes // max(entry_bytes, 1), _FEWEST)
+
+
+def entry_bytes(output_bytes: int, state: Any) -> int:
+    """Bytes of a checkpoint, to a few a leaf of the state."""
+    return output_bytes + state_bytes(state) + _ENTRY_OBJECTS
 
 
 class LRUCache:
@@ -89,7 +103,7 @@ class LRUCache:
             self._nbytes -= array.nbytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A checkpoint: the output of a stage for window ``t``, and its state after it."""
 
@@ -100,7 +114,7 @@ class Entry:
     @property
     def nbytes(self) -> int:
         """Bytes of output and state."""
-        return self.output.nbytes + state_bytes(self.state)
+        return entry_bytes(self.output.nbytes, self.state)
 
 
 class CheckpointRing:
@@ -117,12 +131,16 @@ class CheckpointRing:
         (slot ``t // every % slots``), so that the last ``every * slots`` windows can be reached.
         ``"thin"``: every second one, and ``every`` doubles, so that all of the past can be reached
         within ``2 * T / slots`` windows. ``"all"``: none, there is no limit.
+    limit_bytes : int, optional
+        A thinning ring counts as full where its checkpoints take more, though not below 64.
     """
 
-    def __init__(self, every: int, slots: int, kind: RingKind = "window") -> None:
+    def __init__(
+        self, every: int, slots: int, kind: RingKind = "window", limit_bytes: int | None = None
+    ) -> None:
         if every < 1 or slots < 1:
             raise ValueError(f"every={every}, slots={slots}: expected at least 1")
-        self.every, self.slots, self.kind = every, slots, kind
+        self.every, self.slots, self.kind, self.limit_bytes = every, slots, kind, limit_bytes
         self._entries: dict[int, Entry] = {}
         self._times: list[int] = []
         self._pins: Counter[int] = Counter()
@@ -166,7 +184,7 @@ class CheckpointRing:
             for other in [u for u in self._times if u != t and (u - t) % lap == 0]:
                 self._evict(other)
         elif self.kind == "thin":
-            while len(self) - len(self._condemned) > self.slots:
+            while self._is_overfull():
                 self.every *= 2
                 for other in [u for u in self._times if u % self.every]:
                     self._evict(other)
@@ -207,6 +225,12 @@ class CheckpointRing:
         self._times.clear()
         self._condemned.clear()
         self.nbytes = 0
+
+    def _is_overfull(self) -> bool:
+        count = len(self) - len(self._condemned)
+        if count > self.slots:
+            return True
+        return self.limit_bytes is not None and count > _FEWEST and self.nbytes > self.limit_bytes
 
     def _evict(self, t: int) -> None:
         if t in self._pins:

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqrtspace_streams._costs import MAX_RECOMPUTE, Costs, StageCost
-from sqrtspace_streams.cache import RingKind
+from sqrtspace_streams._costs import MAX_RECOMPUTE, Costs
+from sqrtspace_streams.cache import RING_BYTES, RingKind, entry_bytes, slots_within
 from sqrtspace_streams.config import Settings
 
 CACHE_SHARE = 0.6  # of the last-level cache, for tiles, LRU cache and checkpoints
 RAM_SHARE = 0.5  # of the free memory: where classic order stops being comfortable
 MAX_SLOWDOWN = 0.10
-_MAX_OVERHEAD = 0.05  # of a tile's time
+_MAX_OVERHEAD = 0.02  # of a tile's time
 _LARGEST_TILE = 4096
 LARGEST_HOT_BYTES = 4 << 20  # of tiles larger than one block: about what a core's cache holds
 _MIN_TILE_SECONDS = 4e-3  # below, handing a tile to a thread costs too much
@@ -58,6 +58,8 @@ class Plan:
     """The stage without state that is checkpointed as well; kernels are in any case."""
     stage_slots: int = 0
     """Checkpoints of it."""
+    ring_limit_bytes: int | None = None
+    """What the checkpoints of a stage may take; None where their number was asked for."""
     hot_bytes: int = 0
     """Tiles in work at once."""
     checkpoint_bytes: int = 0
@@ -151,8 +153,8 @@ class Planner:
         in_flight = _in_flight(workers)
         hot = costs.live_bytes(tile) * in_flight
         slots = self._slots(costs, num_windows, budget - hot)
-        stage, stage_slots = self._checkpointed_stage(costs, num_windows, slots, budget - hot)
-        row_bytes = stage.row_bytes if stage else 0
+        left = budget - hot - slots * costs.entry_bytes
+        stage, stage_slots, row_bytes = self._checkpointed_stage(costs, num_windows, slots, left)
         ring_bytes = slots * costs.entry_bytes + stage_slots * row_bytes
         lru = s.lru_bytes
         if "lru_bytes" not in s.explicit:
@@ -188,7 +190,7 @@ class Planner:
             tile,
             workers,
             slots=slots,
-            checkpointed_stage=stage and stage.name,
+            checkpointed_stage=stage,
             stage_slots=stage_slots,
             lru_bytes=lru,
             hot_bytes=hot,
@@ -207,14 +209,15 @@ class Planner:
 
     def _checkpointed_stage(
         self, costs: Costs, num_windows: int | None, slots: int, room: int
-    ) -> tuple[StageCost | None, int]:
-        """The stage without state that has checkpoints, and its slots: what kernels leave."""
+    ) -> tuple[str | None, int, int]:
+        """The stage without state that has checkpoints, their number, and the bytes of one."""
         stage = costs.lowest_expensive_producer(self.settings.block_rows)
         if stage is None:
-            return None, 0
-        left = max(room - slots * costs.entry_bytes, 0) // max(stage.row_bytes, 1)
-        stage_slots = min(slots, self.settings.slots or _root(num_windows), left)
-        return (stage, stage_slots) if stage_slots else (None, 0)
+            return None, 0, 0
+        size = entry_bytes(stage.row_bytes, None)
+        wanted = self.settings.slots or min(_root(num_windows), slots_within(RING_BYTES, size))
+        stage_slots = max(min(slots, wanted, room // size), 0)
+        return (stage.name, stage_slots, size) if stage_slots else (None, 0, 0)
 
     def _mode(
         self, classic: int | None, slowdown: float | None, budget: int, ram: int
@@ -245,7 +248,8 @@ class Planner:
         s = self.settings
         smallest = self._aligned(s.tile or s.block_rows)
         fitting = room // max(costs.live_bytes(smallest), 1) - 1  # one more is in flight
-        workers = max(min(s.max_workers, processors, fitting), 1)
+        useful = int(1 / costs.held) if costs.held > 1 / processors else processors
+        workers = max(min(s.max_workers, processors, fitting, useful), 1)
         tile = self._tile(costs, room, smallest, workers)
         if workers > 1 and tile * costs.seconds < _MIN_TILE_SECONDS:
             return self._tile(costs, room, smallest, 1), 1
@@ -254,15 +258,16 @@ class Planner:
     def _tile(self, costs: Costs, room: int, tile: int, workers: int) -> int:
         """The smallest tile whose overhead is small, if it is as small as caches are."""
         most = min(room, LARGEST_HOT_BYTES) // _in_flight(workers)
+        fixed = max(costs.overhead_seconds, costs.tile_seconds)
         while not self.settings.tile and 2 * tile <= _LARGEST_TILE:
-            is_long = costs.overhead_seconds <= _MAX_OVERHEAD * tile * costs.seconds
+            is_long = fixed <= _MAX_OVERHEAD * tile * costs.seconds
             if is_long or costs.live_bytes(2 * tile) > most:
                 break
             tile *= 2
         return tile
 
     def _slots(self, costs: Costs, num_windows: int | None, room: int) -> int:
-        """How many checkpoints: about the root of the windows, if that fits."""
+        """How many checkpoints: about the root of the windows, if those are few bytes."""
         s = self.settings
         if s.slots:
             return s.slots
@@ -271,10 +276,16 @@ class Planner:
         wanted = _root(num_windows)
         if num_windows is not None:
             kept = -(-num_windows // s.checkpoint_every)
-            wanted = kept if "checkpoint_every" in s.explicit else max(min(kept, wanted), 1)
-        if not costs.entry_bytes:
-            return max(wanted, 1)
-        return max(min(wanted, room // costs.entry_bytes), 1)
+            wanted = kept if "checkpoint_every" in s.explicit else min(kept, wanted)
+        if costs.entry_bytes:
+            if self._limits_rings():
+                wanted = min(wanted, slots_within(RING_BYTES, costs.entry_bytes))
+            wanted = min(wanted, room // costs.entry_bytes)
+        return max(wanted, 1)
+
+    def _limits_rings(self) -> bool:
+        """Whether a ring may thin out by its bytes: where nobody said how many it keeps."""
+        return not self.settings.explicit & {"slots", "checkpoint_every"}
 
     def _plan(
         self,
@@ -300,6 +311,7 @@ class Planner:
             num_windows=num_windows,
             tile=tile,
             k=s.checkpoint_every,
+            ring_limit_bytes=RING_BYTES if self._limits_rings() else None,
             ring="thin" if s.ring == "auto" else s.ring,
             workers=workers if mode == "sqrt" else 1,
             **fields,  # type: ignore[arg-type]
