@@ -10,6 +10,7 @@ everything and decode an epoch. Every process must see the same bytes and pixels
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import multiprocessing
 import statistics
@@ -119,6 +120,8 @@ def main() -> None:
         prepared(source, Path(folder) / "others")  # the processes find all modules and kernels
         opened(source, Path(folder) / "others")
         source.reads.value = 0
+        gc.collect()
+        gc.freeze()  # collections in the processes leave the shared pages shared
         result: dict[str, Any] = {"processes": options.processes}
         result["none there"] = run_all(prepared, source, caches, options.processes)
         result["reads of each sample"] = source.reads.value / len(files)

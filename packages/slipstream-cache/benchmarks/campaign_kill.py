@@ -1,8 +1,9 @@
 """Kills builds with SIGKILL at random moments, resumes them, and compares the bytes.
 
-In each run a builder is killed at a random moment of its life, perhaps one or two more that resume
-its work, then one is left to finish. The directory must equal that of a build that nothing
-disturbed, and after each kill there must be no cache or the whole cache.
+In each run a builder is killed, at a random moment of its life or after a random number of parts,
+perhaps one or two more that resume its work, then one is left to finish. The directory must equal
+that of a build that nothing disturbed, and after each kill there must be no cache or the whole
+cache.
 
     python benchmarks/campaign_kill.py --runs 200
 """
@@ -71,10 +72,23 @@ def undisturbed(directory: Path, source: MemorySource) -> tuple[dict[str, bytes]
     return expected, seconds
 
 
-def kill_once(directory: Path, source: MemorySource, seconds: float) -> bool:
-    """Kill a builder after so many seconds; returns False if it was done by then."""
+def num_sealed(directory: Path) -> int:
+    """How many parts of a build are sealed."""
+    return len(list(directory.glob("part-?????/part.json")))
+
+
+def kill_once(
+    directory: Path, source: MemorySource, seconds: float, num_parts: int, rng: random.Random
+) -> bool:
+    """Kill a builder at some moment; returns False if it was done by then."""
     process = start(build, source, directory)
-    process.join(seconds)
+    if rng.random() < 0.3:
+        process.join(rng.uniform(0, seconds))
+    else:
+        wanted = rng.randint(num_sealed(directory), num_parts)
+        while process.is_alive() and num_sealed(directory) < wanted:
+            time.sleep(0.001)
+        process.join(rng.uniform(0, seconds / num_parts))
     process.kill()
     process.join(_TIMEOUT_S)
     assert process.exitcode in (0, -signal.SIGKILL), f"the builder failed: {process.exitcode}"
@@ -92,16 +106,17 @@ def main() -> None:
     arguments = parser.parse_args()
     layout.MAX_PART_SAMPLES = arguments.part_samples  # type: ignore[misc]
     source, rng = make_source(arguments.samples), random.Random(arguments.seed)
+    num_parts = -(-arguments.samples // arguments.part_samples)
     sealed_parts: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         expected, seconds = undisturbed(Path(folder), source)
         for run in range(arguments.runs):
             directory = Path(folder) / f"run-{run}"
-            while not kill_once(directory, source, rng.uniform(0, seconds)):
+            while not kill_once(directory, source, seconds, num_parts, rng):
                 shutil.rmtree(directory)  # it was faster: kill another one
-            sealed_parts.append(len(list(directory.glob("part-?????/part.json"))))
+            sealed_parts.append(num_sealed(directory))
             for _ in range(rng.randrange(3)):
-                kill_once(directory, source, rng.uniform(0, seconds))
+                kill_once(directory, source, seconds, num_parts, rng)
             build(source, directory)
             assert check_readable(directory, source)
             assert read_tree(directory) == expected, f"run {run}: other bytes"
