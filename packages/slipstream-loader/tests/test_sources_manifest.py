@@ -157,6 +157,54 @@ def test_empty_lists_and_mixed_columns(folder: Path) -> None:
     assert [source[n]["x"] for n in range(2)] == [1, "two"]
 
 
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["7", "-12", "0"], [7, -12, 0]),
+        (["0.5", "-2", "1e3", ".25"], [0.5, -2.0, 1000.0, 0.25]),
+        (["0.5", "nan"], "[0.5, nan]"),
+        (["007", "012"], None),
+        (["01", "2"], None),
+        (["2012_0001", "2013_0002"], None),
+        (["nan", "inf"], None),
+        (["12345678901234567890", "1"], None),
+        (["1" * 5000, "1"], None),
+        (["1", ""], None),
+        (["٣", "1"], None),
+    ],
+)
+def test_what_is_a_number_in_csv(folder: Path, texts: list[str], expected: Any) -> None:
+    """Texts that would lose something as numbers stay texts, and so do labels."""
+    rows = [f"a/1.jpg,{text},{text}" for text in texts]
+    (folder / "n.csv").write_text("\n".join(["path,label,x", *rows]), encoding="utf-8")
+    source = ManifestSource(folder / "n.csv")
+    found = [source[n]["x"] for n in range(len(texts))]
+    if expected is None:
+        assert found == texts
+        assert source.classes == sorted(texts)
+    else:
+        assert str(found) == str(expected)
+        assert source.classes == []
+
+
+def test_unusual_separators_do_not_end_a_line_of_json(folder: Path) -> None:
+    """Only line feeds do; with or without a carriage return."""
+    row = {"path": "a/1.jpg", "text": "one\u2028two\x85three"}
+    text = "\r\n".join([json.dumps(row, ensure_ascii=False)] * 2)
+    (folder / "u.jsonl").write_text(text, encoding="utf-8", newline="")
+    assert ManifestSource(folder / "u.jsonl")[1]["text"] == row["text"]
+
+
+def test_other_files_are_another_content(folder: Path) -> None:
+    """Also where the list has a column ``path`` of its own, and the files are of one size."""
+    (folder / "b/3.jpg").write_bytes((folder / "a/1.jpg").read_bytes()[:-2] + b"\xff\xd8")
+    prints = set()
+    for name in ("a/1.jpg", "b/3.jpg"):
+        (folder / "own.csv").write_text(f"file_name,path\n{name},photo\n")
+        prints.add(ManifestSource(folder / "own.csv").fingerprint())
+    assert len(prints) == 2
+
+
 def test_from_s3(folder: Path, s3_bucket: Any) -> None:
     """The list and the images in a bucket; or the images only."""
     url = s3_bucket.put_folder(folder, "data")

@@ -132,6 +132,8 @@ class ManifestSource:
         for name, column in self._table.items():
             text = json.dumps([name, column], ensure_ascii=False, default=str)
             digest.update(text.encode("utf-8", "surrogatepass"))
+        if self._table["path"] != self._paths:
+            digest.update("\0".join(self._paths).encode("utf-8", "surrogatepass"))
         digest.update("\0".join(self._sizes).encode())
         return digest.hexdigest()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import Any, Final
 
 from slipstream_loader.errors import SourceError
@@ -15,6 +16,10 @@ MANIFEST_EXTENSIONS: Final = (".csv", ".tsv", ".jsonl")
 """Endings of files that are taken for lists of images; parquet files may be lists too."""
 
 _MAX_BYTES: Final = 8 << 30
+_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]*")
+_NUMBER: Final = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NO_NUMBERS: Final = frozenset({"nan", "inf", "-inf"})
+_MAX_DIGITS: Final = 20
 
 
 def read_columns(file: StoredFile) -> dict[str, list[Any]]:
@@ -59,25 +64,21 @@ def _read_csv(data: bytes, delimiter: str) -> dict[str, list[Any]]:
 
 
 def _numbers(column: list[str]) -> list[Any]:
-    """Texts as integers or else floating-point numbers, if all are; numbers keep leading zeros."""
-    for convert in (_integer, float):
-        try:
-            return [convert(text) for text in column]
-        except ValueError:
-            continue
-    return list(column)
-
-
-def _integer(text: str) -> int:
-    number = int(text)
-    if str(number) != text or not -(1 << 63) <= number < 1 << 63:
-        raise ValueError(text)
-    return number
+    """Texts as numbers, if nothing of them is lost: ``007`` and numbers of 30 digits are names."""
+    if all(map(_INTEGER.fullmatch, column)):
+        if max(map(len, column), default=0) > _MAX_DIGITS:
+            return list(column)
+        integers = [int(text) for text in column]
+        fit = all(-(1 << 63) <= number < 1 << 63 for number in integers)
+        return integers if fit else list(column)
+    others = {text for text in column if _NUMBER.fullmatch(text) is None}
+    is_numbers = len(others) < len(set(column)) and {text.lower() for text in others} <= _NO_NUMBERS
+    return [float(text) for text in column] if is_numbers else list(column)
 
 
 def _read_json_lines(data: bytes) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
-    for number, line in enumerate(data.decode("utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(data.decode("utf-8-sig").split("\n"), 1):
         if not line.strip():
             continue
         row = json.loads(line)
