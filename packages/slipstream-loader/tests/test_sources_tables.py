@@ -6,6 +6,8 @@ import io
 import pickle
 import subprocess
 import sys
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +301,68 @@ def test_pandas_is_not_needed(tmp_path: Path) -> None:
     assert done.stdout.split() == ["4", "False"]
 
 
+MIXED = {
+    "int": pa.array([None, *range(99)], pa.int64()),
+    "flag": pa.array([None] + [True] * 99),
+    "half": pa.array([None] + [0.5] * 99, pa.float16()),
+    "pair": pa.array([None] + [[1, 2]] * 99, pa.list_(pa.int8(), 2)),
+}
+
+
+def test_columns_with_nulls_do_not_depend_on_row_groups(tmp_path: Path) -> None:
+    """A column that begins with a null is JSON, also where a row group has numbers alone."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(MIXED), path, row_group_size=10)
+    cache = SlipstreamLoader(SlipstreamDataset(path, cache_dir=tmp_path), 1, verbose=False).cache
+    rows = pa.table(MIXED).to_pylist()
+    assert [cache[n] for n in range(100)] == rows
+    assert [TableSource(path)[n] for n in (0, 5, 55)] == [rows[n] for n in (0, 5, 55)]
+
+
+def test_dates_and_decimals_are_text(tmp_path: Path) -> None:
+    """Moments and decimal numbers are told exactly, inside of lists and structs too."""
+    path = tmp_path / "a.parquet"
+    nanoseconds = pa.array([1, 2], pa.timestamp("ns"))
+    pq.write_table(
+        table(
+            at=nanoseconds,
+            day=pa.array([1, 2], pa.date32()),
+            price=pa.array([Decimal("1.50"), Decimal("2.00")]),
+            took=pa.array([5, 6], pa.duration("ms")),
+            deep=[{"day": date(2020, 1, 2)}] * 2,
+            days=[[{"day": [date(2020, 1, 2), None]}]] * 2,
+        ),
+        path,
+    )
+    source = TableSource(path)
+    cache = SlipstreamLoader(SlipstreamDataset(source, cache_dir=tmp_path), 1, verbose=False).cache
+    assert cache[1] == {
+        "at": "1970-01-01 00:00:00.000000002",
+        "day": "1970-01-03",
+        "price": "2.00",
+        "took": 6,
+        "deep": {"day": "2020-01-02"},
+        "days": [{"day": ["2020-01-02", None]}],
+    }
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_a_file_may_begin_with_no_rows(tmp_path: Path, form: str) -> None:
+    """Row groups and batches without rows are passed over, at the beginning too."""
+    path = tmp_path / f"a.{form}"
+    parts = [table(x=pa.array([], pa.int64())), table(x=[1, 2]), table(x=pa.array([], pa.int64()))]
+    if form == "parquet":
+        with pq.ParquetWriter(path, parts[0].schema) as writer:
+            for part in parts:
+                writer.write_table(part)
+    else:
+        with pa.ipc.new_stream(path, parts[0].schema) as stream:
+            stream.write_batch(pa.record_batch([pa.array([], pa.int64())], ["x"]))
+            stream.write_batch(pa.record_batch([pa.array([1, 2])], ["x"]))
+    source = TableSource(path)
+    assert [source[n]["x"] for n in range(len(source))] == [1, 2]
+
+
 def test_missing_and_mixed_values_are_named(tmp_path: Path) -> None:
     """A value that is missing, and files with other columns, are errors that say where."""
     path = tmp_path / "a.parquet"
@@ -322,6 +386,14 @@ def test_splits_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="several splits, test, train: name a file"):
         open_source(tmp_path)
     assert len(TableSource(tmp_path / "test-00000-of-00001.parquet")) == 1
+
+
+def test_files_of_no_split_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    """Beside files that tell a split, they leave a choice."""
+    for name in ("part-0", "part-1", "train-extra"):
+        pq.write_table(table(x=[1]), tmp_path / f"{name}.parquet")
+    with pytest.raises(SourceError, match=r"split train, and 2 .* such as part-0.parquet: name a"):
+        TableSource(tmp_path)
 
 
 def test_no_rows(tmp_path: Path, dataset: datasets.Dataset) -> None:

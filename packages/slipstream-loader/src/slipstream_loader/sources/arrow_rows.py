@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from slipstream_cache import FieldSpec
 from slipstream_loader.errors import SampleReadError, SourceError
-from slipstream_loader.sources.arrow_values import column_values
+from slipstream_loader.sources.arrow_values import column_values, is_text, plain
 from slipstream_loader.sources.sample_form import SampleForm
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ class ArrowForm:
     """Turns the rows of tables of one schema into samples.
 
     Numbers keep their dtype; lists of fixed length that hold numbers become arrays; images are
-    structs of ``bytes`` and ``path``, or bytes that begin like an image; text stays text; all else
-    is stored as JSON.
+    structs of ``bytes`` and ``path``, or bytes that begin like an image; text stays text, and
+    dates, times and decimal numbers become text; durations are numbers of their unit; all else is
+    stored as JSON.
 
     Parameters
     ----------
@@ -69,7 +70,9 @@ class ArrowForm:
         self._form = SampleForm()
         row = Rows(first.slice(0, 1))[0]
         self.fields: Mapping[str, FieldSpec] = self._form.field_types(row, f"{where}[0]") | {
-            name: FieldSpec("ragged", content="str") for name in _text_columns(schema)
+            column.name: FieldSpec("ragged", content="str")
+            for column in schema
+            if is_text(column.type)
         }
         """The fields of every sample."""
 
@@ -88,7 +91,8 @@ class ArrowForm:
                 f"{self._where}: rows {first}... have the columns {_described(table.schema)}, "
                 f"expected {_described(self._schema)}"
             )
-        return _Samples(self._form, Rows(table), self._where, first)
+        json_fields = [name for name, spec in self.fields.items() if spec.content == "json"]
+        return _Samples(self._form, Rows(table), self._where, first, json_fields)
 
 
 class Rows(Sequence[dict[str, Any]]):
@@ -108,8 +112,11 @@ class Rows(Sequence[dict[str, Any]]):
 class _Samples(Sequence[dict[str, Any]]):
     """Rows as samples; an image without bytes is an error when its row is asked for."""
 
-    def __init__(self, form: SampleForm, rows: Rows, where: str, first: int) -> None:
+    def __init__(
+        self, form: SampleForm, rows: Rows, where: str, first: int, json_fields: Sequence[str]
+    ) -> None:
         self._form, self._rows, self._where, self._first = form, rows, where, first
+        self._json_fields = json_fields
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -117,19 +124,13 @@ class _Samples(Sequence[dict[str, Any]]):
     def __getitem__(self, row: Any) -> Any:
         where = f"{self._where}[{self._first + row}]"
         try:
-            return self._form.apply(self._rows[row], where)
+            sample = self._form.apply(self._rows[row], where)
         except UnicodeDecodeError as error:
             raise SampleReadError(f"{where} has text that is not UTF-8: {error}") from error
-
-
-def _text_columns(schema: pa.Schema) -> list[str]:
-    import pyarrow as pa
-
-    return [
-        column.name
-        for column in schema
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    ]
+        for name in self._json_fields:  # blocks with nulls have Python's numbers, others NumPy's
+            if name in sample:
+                sample[name] = plain(sample[name])
+        return sample
 
 
 def _described(schema: pa.Schema) -> str:

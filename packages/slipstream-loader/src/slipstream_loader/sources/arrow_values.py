@@ -52,6 +52,8 @@ def _array_values(array: pa.Array) -> ColumnValues:
         return _Payloads(array, _text)
     if pa.types.is_struct(kind):
         return _Structs(array)
+    if _holds_moments(kind):
+        return _array_values(array.cast(_told(kind)))
     if not array.null_count:
         if dtype_of(kind) is not None:
             return _numbers(array)
@@ -80,6 +82,43 @@ def is_payload(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values come as text: dates, times and decimal numbers do, as Arrow writes them."""
+    import pyarrow as pa
+
+    told = _told(kind)
+    return bool(pa.types.is_string(told) or pa.types.is_large_string(told))
+
+
+def _told(kind: pa.DataType) -> pa.DataType:
+    """The type that values of a type come as: exactly what they are, and yet JSON can hold it."""
+    import pyarrow as pa
+
+    types = pa.types
+    is_moment = types.is_timestamp(kind) or types.is_date(kind) or types.is_time(kind)
+    if is_moment or types.is_decimal(kind):
+        return pa.string()
+    if types.is_duration(kind):
+        return pa.int64()
+    if types.is_list(kind):
+        return pa.list_(_told(kind.value_type))
+    if types.is_large_list(kind):
+        return pa.large_list(_told(kind.value_type))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(_told(kind.value_type), kind.list_size)
+    if types.is_map(kind):
+        return pa.map_(_told(kind.key_type), _told(kind.item_type))
+    if types.is_struct(kind):
+        parts = [kind.field(k) for k in range(kind.num_fields)]
+        return pa.struct([(part.name, _told(part.type)) for part in parts])
+    return kind
+
+
+def _holds_moments(kind: pa.DataType) -> bool:
+    inner = [kind.field(k).type for k in range(kind.num_fields)]
+    return any(map(_holds_moments, inner)) if inner else bool(_told(kind) != kind)
 
 
 def has_payloads(kind: pa.DataType) -> bool:
@@ -199,11 +238,11 @@ class _Structs(Sequence[Any]):
     def __getitem__(self, row: Any) -> Any:
         if self._is_valid is not None and not self._is_valid[row]:
             return None
-        return {name: _plain(values[row]) for name, values in self._fields}
+        return {name: plain(values[row]) for name, values in self._fields}
 
 
-def _plain(value: Any) -> Any:
-    """A value inside of a struct, which may be stored as JSON, with Python's own numbers."""
+def plain(value: Any) -> Any:
+    """A value that may be stored as JSON, with Python's own numbers."""
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 

@@ -150,7 +150,8 @@ class TableSource:
             raise EmptyDatasetError(f"{self.uri} has no rows")
         first = next(part for part in parts if sum(part.group_rows))
         try:
-            table = next(table for table in first.tables(0, 0) if table.num_rows)
+            group = next(number for number, rows in enumerate(first.group_rows) if rows)
+            table = next(table for table in first.tables(group, 0) if table.num_rows)
         except (OSError, ValueError) as error:
             raise SourceError(f"{self.uri} cannot be read: {error}") from error
         self._form = ArrowForm(table.schema, table, self.uri)

@@ -29,14 +29,16 @@ def files_of_split(names: Sequence[str], split: str | None, where: str) -> list[
     names : sequence of str
         All files, with forward slashes.
     split : str, optional
-        Files that tell another split are left out; None: there must be no choice.
+        Files that tell another split, or none where some do, are left out; None: there must be no
+        choice.
     where : str
         The data set, for messages.
 
     Raises
     ------
     SourceError
-        There is no such split, or several; or there are several configurations (folders).
+        There is no such split, or a choice of several; or there are several configurations
+        (folders).
     """
     splits = {name: split_of(name) for name in names}
     known = sorted({found for found in splits.values() if found})
@@ -44,6 +46,12 @@ def files_of_split(names: Sequence[str], split: str | None, where: str) -> list[
         raise SourceError(f"{where} has several splits, {', '.join(known)}: name a file or folder")
     if split is not None and known and split not in known:
         raise SourceError(f"{where} has no split {split!r}; it has {', '.join(known)}")
+    untold = [name for name, found in splits.items() if found is None]
+    if split is None and known and untold:
+        raise SourceError(
+            f"{where} has files of the split {known[0]}, and {len(untold)} that tell no split, "
+            f"such as {untold[0]}: name a file or folder"
+        )
     chosen = [name for name in names if not known or splits[name] == (split or known[0])]
     folders = sorted({_configuration(name) for name in chosen})
     if len(folders) > 1:
