@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import shutil
@@ -184,6 +185,29 @@ def test_sizes_of_values_that_lie(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(SampleReadError, match="its values have"):
         MDSSource(tmp_path)[5]
+
+
+def test_samples_and_shards_without_room_for_their_numbers(tmp_path: Path) -> None:
+    """A sample of three bytes, and a compressed shard that is shorter than its table, are named."""
+    folder = tmp_path / "a"
+    write(folder)
+    path = folder / "shard.00000.mds"
+    data = bytearray(path.read_bytes())
+    begin = int.from_bytes(data[8:12], "little")
+    data[12:16] = (begin + 3).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(SampleReadError, match=r"shard.00000.mds row 1: it has 3 bytes, too few"):
+        MDSSource(folder)[1]
+    packed = gzip.compress(data[:8])
+    (folder / "shard.00000.mds.gz").write_bytes(packed)
+    index = json.loads((folder / "index.json").read_text())
+    entry = index["shards"][0]
+    entry["compression"] = "gz"
+    entry["raw_data"]["bytes"] = 8
+    entry["zip_data"] = {"basename": "shard.00000.mds.gz", "bytes": len(packed), "hashes": {}}
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(SourceError, match="has no table of"):
+        MDSSource(folder)
 
 
 def test_shards_that_are_cut_off_or_missing(tmp_path: Path) -> None:

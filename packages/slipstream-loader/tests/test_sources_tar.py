@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import pickle
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +28,13 @@ from slipstream_loader.sources import (
     ImageFolderSource,
     TarSource,
     block_reader,
+    forward_file,
     open_source,
     tar_members,
 )
 from slipstream_loader.sources import tar as tar_module
 from slipstream_loader.sources.block_reader import Block, BlockReader
+from slipstream_loader.sources.stored_file import LocalFile
 
 Write = Callable[..., Path]
 
@@ -390,6 +396,31 @@ def test_a_build_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
         p.name: p.stat().st_mtime_ns for p in cache_dir.glob("part-?????")
     }.items() >= sealed.items()
     assert [cache[i]["image"] for i in range(40)] == [jpeg(i) for i in range(40)]
+
+
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "xz": lzma.compress,
+    "bzip2": partial(bz2.compress, compresslevel=1),
+    "gzip": gzip.compress,
+}
+
+
+@pytest.mark.parametrize("kind", list(_COMPRESS))
+def test_decompression_reads_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """Compressed data is not collected in memory long before its turn."""
+    monkeypatch.setattr(forward_file, "_STEP_BYTES", 1000)
+    compress = _COMPRESS[kind]
+    random = np.random.default_rng(0)
+    data = b"".join(random.bytes(50) + bytes(450) for _ in range(4000))
+    packed = compress(data)
+    (tmp_path / "a").write_bytes(packed)
+    reader = forward_file.DecompressedReader(LocalFile(tmp_path / "a"), kind)
+    found = reader.read(len(data) // 4)
+    assert found == data[: len(found)]
+    assert reader._input.position < 0.6 * len(packed)
+    assert reader.read(len(data)) == data[len(found) :]
 
 
 def test_the_next_block_is_read_ahead() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import tarfile
 import threading
@@ -21,7 +22,7 @@ from slipstream_loader.errors import (
     SourceError,
 )
 from slipstream_loader.sources import TarSource, forward_file, kept_file, open_source, tar_members
-from slipstream_loader.sources.stored_file import ObjectFile
+from slipstream_loader.sources.stored_file import HttpFile, ObjectFile
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,7 @@ class Server(ThreadingHTTPServer):
         self.faults: list[str] = []
         self.answers_ranges = True
         self.num_requests = 0
+        self.users: list[str | None] = []
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,6 +78,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         server.num_requests += 1
+        server.users.append(self.headers["Authorization"])
         data = server.files.get(self.path.split("?")[0])
         fault = server.faults.pop(0) if server.faults else ""
         if data is None or fault.isdigit():
@@ -125,6 +128,30 @@ def test_archives_on_a_web_server(server: Server, mode: Any) -> None:
     before = server.num_requests
     TarSource(url(server, "a.tar"))
     assert server.num_requests - before <= 2
+
+
+def test_a_user_in_a_url(server: Server) -> None:
+    """The server gets user and password; no message and no name has them."""
+    server.files["/a.tar"] = archive("w")
+    place = f"127.0.0.1:{server.server_port}/a.tar"
+    source = TarSource(f"http://me:se%20cret@{place}")
+    check(source)
+    assert source.uri == f"http://{place}"
+    assert set(server.users) == {"Basic " + base64.b64encode(b"me:se cret").decode()}
+    before = server.num_requests
+    with pytest.raises(SourceError, match=r"http://localhost:x/a b.tar is no URL") as failure:
+        TarSource("http://me:secret@localhost:x/a b.tar?key=secret")
+    assert "secret" not in str(failure.value)
+    assert failure.value.__suppress_context__  # which holds the query
+    assert server.num_requests == before
+
+
+def test_empty_ranges_are_not_asked_for(server: Server) -> None:
+    """An empty file of an archive is one."""
+    server.files["/a.tar"] = archive("w")
+    file = HttpFile(url(server, "a.tar"))
+    before = server.num_requests
+    assert (file.read(5, 5), file.read(0, 0), server.num_requests) == (b"", b"", before)
 
 
 def test_faults_of_a_web_server(server: Server) -> None:

@@ -182,7 +182,8 @@ class DecompressedReader:
         return len(self._output) > 0
 
     def _decompress(self) -> bytes:
-        data = self._pending or self._input.read(_STEP_BYTES)
+        is_hungry = self._decompressor.eof or getattr(self._decompressor, "needs_input", True)
+        data = self._pending or (self._input.read(_STEP_BYTES) if is_hungry else b"")
         if self._decompressor.eof:
             data = data.lstrip(b"\0")  # padding between and after streams
             if not data:
@@ -190,7 +191,7 @@ class DecompressedReader:
                 self._is_done = self._input.position >= self._file.size
                 return b""
             self._decompressor = _new_decompressor(self._compression)
-        elif not data and getattr(self._decompressor, "needs_input", True):
+        elif not data and is_hungry:
             raise EOFError("the file is cut off")
         output: bytes = self._decompressor.decompress(data, _STEP_BYTES)
         if self._decompressor.eof:

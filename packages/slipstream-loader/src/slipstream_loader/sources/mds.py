@@ -194,6 +194,8 @@ class MDSSource:
     def _decoded(self, data: bytes) -> dict[str, Any]:
         """Sizes of the values that vary, then all values."""
         varying = sum(column.size is None for column in self._columns)
+        if len(data) < 4 * varying:
+            raise SampleReadError(f"it has {len(data)} bytes, too few for its {varying} sizes")
         declared = iter(np.frombuffer(data[: 4 * varying], "<u4").tolist())
         sizes = [next(declared, -1) if c.size is None else c.size for c in self._columns]
         if min(sizes) < 0 or 4 * varying + sum(sizes) != len(data):
@@ -248,8 +250,10 @@ class _OpenShard:
             raise SampleReadError(
                 f"the shard has {file.size} bytes, expected {shard.stored_bytes}: it is cut off"
             )
-        if shard.compression is None:
-            head = file.read(0, 4) if file.size >= 4 * (shard.num_samples + 2) else b""
+        if shard.num_bytes < 4 * (shard.num_samples + 2):
+            head = b""
+        elif shard.compression is None:
+            head = file.read(0, 4)
             self._file = NeighbouringReads(file) if file.is_remote else file
         else:
             self._data = _unpacked(file.read(0, file.size), shard)

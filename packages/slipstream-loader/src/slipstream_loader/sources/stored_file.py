@@ -6,6 +6,7 @@ ranges. Queries and users of a URL are credentials: they never appear in a messa
 
 from __future__ import annotations
 
+import base64
 import http.client
 import logging
 import os
@@ -16,7 +17,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from slipstream_cache.file_hashes import hash_of_file
 from slipstream_loader.errors import (
@@ -197,7 +198,10 @@ class HttpFile:
     is_remote = True
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        parts = urlsplit(url)
+        user, _, host = parts.netloc.rpartition("@")
+        self._url = parts._replace(netloc=host).geturl()
+        self._user = base64.b64encode(unquote_to_bytes(user)).decode() if user else None
         self._etag: str | None = None
         self._size = 1
         headers = self._get(0, 1)[1]
@@ -210,7 +214,7 @@ class HttpFile:
     def uri(self) -> str:
         """The URL without user and query."""
         parts = urlsplit(self._url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
     @property
     def size(self) -> int:
@@ -219,7 +223,7 @@ class HttpFile:
 
     def read(self, start: int, stop: int) -> bytes:
         """See ``StoredFile``."""
-        return self._get(start, stop)[0]
+        return self._get(start, stop)[0] if start < stop else b""
 
     def identity(self) -> str:
         """See ``StoredFile``: ETag and size.
@@ -246,6 +250,8 @@ class HttpFile:
                 if error.code not in _RETRIED_CODES or attempt == _ATTEMPTS - 1:
                     raise _explained(self.uri, error) from error
                 problem: Exception = error
+            except http.client.InvalidURL:  # whose text may hold the query
+                raise SourceError(f"{self.uri} is no URL: check host, port and spaces") from None
             except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
                 if isinstance(error, RemoteError):
                     raise
@@ -258,6 +264,8 @@ class HttpFile:
 
     def _get_once(self, start: int, stop: int) -> tuple[bytes, Any]:
         request = urllib.request.Request(self._url, headers={"Range": f"bytes={start}-{stop - 1}"})
+        if self._user is not None:  # not for the server that a redirection leads to
+            request.add_unredirected_header("Authorization", f"Basic {self._user}")
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
             if answer.status != 206:
                 raise RemoteError(
