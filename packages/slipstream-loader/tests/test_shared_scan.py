@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slipstream_loader.sources import imagefolder
+from slipstream_loader.sources import imagefolder, shared_scan
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 
 
@@ -76,7 +76,7 @@ def test_what_was_there_when_a_rank_asked_is_there(folder: Path, scans: list[str
 
 
 def test_one_listing_is_kept_and_damage_is_no_harm(folder: Path, scans: list[str]) -> None:
-    """Old listings are removed; what is broken, of another node or from the future is scanned."""
+    """Old listings are removed; a memo that is broken or leads elsewhere is not followed."""
     for _ in range(3):
         ImageFolderSource(folder)
     root = folder.parent / "caches/listings"
@@ -85,13 +85,27 @@ def test_one_listing_is_kept_and_damage_is_no_harm(folder: Path, scans: list[str
     facts = json.loads(memo.read_text())
     future = {**facts, "wall_ns": 1 << 62, "since_start_ns": 1 << 62}
     before = len(scans)
-    for found in ("{", "[]", json.dumps({**future, "node": "other"}), json.dumps({})):
+    for found in ("{", "[]", json.dumps({})):
         memo.write_text(found)
         assert len(ImageFolderSource(folder)) == 3
     memo.write_text(json.dumps({**future, "directory": "../.."}))
     assert len(ImageFolderSource(folder)) == 3
-    assert len(scans) == before + 5
+    assert len(scans) == before + 4
     assert folder.is_dir()
+
+
+def test_nodes_do_not_remove_one_anothers_listings(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each node of a shared file system has one listing, however their ranks take turns."""
+    for node in ("n1", "n2") * 3:
+        monkeypatch.setattr(shared_scan.platform, "node", lambda node=node: node)
+        assert len(ImageFolderSource(folder)) == 3
+    root = folder.parent / "caches/listings"
+    memos = {path.stem for path in root.glob("*.json")}
+    listings = [path.name.rpartition("-")[0] for path in root.iterdir() if path.is_dir()]
+    assert len(memos) == 2
+    assert sorted(listings) == sorted(memos)
 
 
 def test_a_process_by_itself_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,8 @@ def scan_once_per_node(
     if _local_ranks() < 2:
         return scan()
     asked = _now()
-    digest = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
+    place = os.fsencode(root) + b"\0" + platform.node().encode()  # clocks are those of a node
+    digest = hashlib.sha256(place).hexdigest()[:32]
     memo = listing_root(cache_root) / f"folder-{digest}.json"
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def scan_once_per_node(
         began = _now()
         directory = memo.with_name(f"folder-{digest}-{secrets.token_hex(6)}")
         listing = keep_listing(directory, scan())
-        _remember(memo, {**began, "node": platform.node(), "directory": directory.name})
+        _remember(memo, {**began, "directory": directory.name})
         if known is not None:
             _remove_listing(memo, str(known.get("directory")))
         return listing
@@ -92,9 +93,8 @@ def _recall(memo: Path) -> dict[str, Any] | None:
         found = json.loads(memo.read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(found, dict) or found.get("node") != platform.node():
-        return None
-    return found if all(isinstance(found.get(clock), int) for clock in _CLOCKS) else None
+    is_whole = isinstance(found, dict) and all(isinstance(found.get(c), int) for c in _CLOCKS)
+    return found if is_whole else None
 
 
 def _remember(memo: Path, facts: Mapping[str, Any]) -> None:
