@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from slipstream_cache import (
@@ -15,7 +17,12 @@ from slipstream_cache import (
     build,
 )
 from slipstream_loader.errors import SourceError
-from slipstream_loader.sources import ImageFolderSource, SequenceSource, open_source
+from slipstream_loader.sources import (
+    ImageFolderSource,
+    SequenceSource,
+    TableSource,
+    open_source,
+)
 
 
 @pytest.fixture
@@ -29,6 +36,16 @@ def test_folders_of_images(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     for path in (tmp_path, str(tmp_path)):
         assert isinstance(open_source(path), ImageFolderSource)
+
+
+def test_images_beside_tables_are_a_choice(tmp_path: Path) -> None:
+    """Neither is left out in silence; the message names both readings."""
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/1.jpg").write_bytes(b"x")
+    pq.write_table(pa.table({"file_name": ["x"]}), tmp_path / "metadata.parquet")
+    with pytest.raises(SourceError, match=r"images and tables: give ImageFolderSource"):
+        open_source(tmp_path)
+    assert isinstance(open_source(tmp_path / "metadata.parquet"), TableSource)
 
 
 def test_a_manifest_beside_images_is_no_cache(tmp_path: Path) -> None:

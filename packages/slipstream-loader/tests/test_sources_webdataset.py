@@ -70,6 +70,14 @@ def test_names_of_shards(tmp_path: Path) -> None:
     assert expand(str(tmp_path / "*.tar")) == [str(tmp_path / "1.tar"), str(tmp_path / "2.tar")]
     with pytest.raises(SourceError, match="no file"):
         expand(str(tmp_path / "*.gz"))
+    odd = tmp_path / "set[1]{a,b}?"
+    odd.mkdir()
+    (odd / "x.tar").touch()
+    assert expand(str(odd / "x.tar")) == [str(odd / "x.tar")]
+    (tmp_path / "set[1]").mkdir()
+    (tmp_path / "set[1]" / "x.tar").touch()
+    assert expand(str(tmp_path / "set[1]" / "*.tar")) == [str(tmp_path / "set[1]" / "x.tar")]
+    assert len(expand("::".join(["shard.tar"] * 1000))) == 1000
     for absurd in ("{0..99999999}", "{0..999}" * 5):
         with pytest.raises(SourceError, match="more than"):
             expand(absurd)
@@ -84,6 +92,17 @@ def test_one_shard_is_told_from_an_archive_of_class_folders(tmp_path: Path) -> N
     assert isinstance(open_source(shard(tmp_path / "c.tar", notes)), TarSource)
     labelled = [("x/1.jpg", image(1)), ("x/1.cls", b"0")]
     assert isinstance(open_source(shard(tmp_path / "d.tar", labelled)), WebDatasetSource)
+
+
+def test_a_folder_of_shards_may_have_any_name(tmp_path: Path) -> None:
+    """Brackets, braces and stars in it stand for themselves."""
+    for name in ("set[1]", "a{1..2}", "b*", "c::d"):
+        (tmp_path / name).mkdir()
+        for number in (1, 0):
+            shard(tmp_path / name / f"{number}.tar", pairs(2 * number, 2 * number + 2))
+        source = open_source(tmp_path / name)
+        assert isinstance(source, WebDatasetSource)
+        assert [source[n]["key"] for n in range(4)] == ["0000", "0001", "0002", "0003"]
 
 
 def test_pickles_order_and_fingerprint(tmp_path: Path) -> None:

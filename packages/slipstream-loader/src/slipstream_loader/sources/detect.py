@@ -12,6 +12,7 @@ from slipstream_cache import SampleCache, SampleReader, Source
 from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
 from slipstream_loader.sources.beton import BetonSource, is_beton
+from slipstream_loader.sources.file_names import is_image_name
 from slipstream_loader.sources.huggingface import (
     HubTables,
     is_hub_url,
@@ -36,7 +37,7 @@ from slipstream_loader.sources.shard_names import names_several
 from slipstream_loader.sources.stored_file import is_url, open_stored_file
 from slipstream_loader.sources.stored_tables import StoredTables, is_table_url
 from slipstream_loader.sources.tar import TarSource, is_archive
-from slipstream_loader.sources.webdataset import WebDatasetSource, holds_shards, is_shard
+from slipstream_loader.sources.webdataset import WebDatasetSource, is_shard, shards_in
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SUPPORTED: Final = (
@@ -135,10 +136,10 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_litdata(directory):
         return open_litdata(directory, access)
     _refuse(access, location)
-    if holds_shards(directory):
-        return WebDatasetSource(directory / "*.tar", cache_root=access.cache_root)
+    if shards := shards_in(directory):
+        return WebDatasetSource(shards, cache_root=access.cache_root)
     if holds_tables(directory):
-        return TableSource(LocalTables(directory, access.cache_root))
+        return _tables_in(directory, access)
     return ImageFolderSource(directory, cache_root=access.cache_root)
 
 
@@ -146,7 +147,7 @@ def _open_archive(location: str, access: AccessOptions) -> Source:
     """An archive of class folders, or shards of WebDataset."""
     _refuse_version(access, location)
     options, cache_root = access.storage_options, access.cache_root
-    several = names_several(location) and (is_url(location) or not Path(location).exists())
+    several = names_several(location) and (is_url(location) or not os.path.exists(location))
     file = None if several else open_stored_file(location, options, cache_root=cache_root)
     if file is None or is_shard(file):
         return WebDatasetSource(location, storage_options=options, cache_root=cache_root)
@@ -160,6 +161,18 @@ def _is_file_or_url(location: str) -> bool:
 def _tables_at(url: str, access: AccessOptions) -> TableSource:
     _refuse(replace(access, storage_options=None), url)
     return TableSource(StoredTables(url, access.storage_options))
+
+
+def _tables_in(directory: Path, access: AccessOptions) -> TableSource:
+    """The tables of a folder that has no images beside them."""
+    files = (path.name for pattern in ("*", "*/*") for path in directory.glob(pattern))
+    if any(map(is_image_name, files)):
+        raise SourceError(
+            f"{directory} holds images and tables: give ImageFolderSource(folder) for the images, "
+            "ManifestSource(table) for the images that a table lists, or name the table, or a "
+            "folder of tables alone"
+        )
+    return TableSource(LocalTables(directory, access.cache_root))
 
 
 def _refuse(access: AccessOptions, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,13 +28,16 @@ def expand(location: str) -> list[str]:
     ----------
     location : str
         Such as ``"s3://bucket/train-{000..146}.tar"``, ``"a.tar::b.tar"``, ``"part-{a,b}.tar"`` or
-        ``"shards/*.tar"``. Numbers keep their leading zeros.
+        ``"shards/*.tar"``. Numbers keep their leading zeros. The path of a file that exists stands
+        for that file.
 
     Raises
     ------
     SourceError
         It names no file, or too many.
     """
+    if not is_url(location) and os.path.isfile(os.path.expanduser(location)):
+        return [location]
     names: list[str] = []
     for part in location.split("::"):
         names += _expand_braces(part)
@@ -77,4 +81,5 @@ def _matching(name: str) -> list[str]:
     if is_url(name) or "*" not in name:
         return [name]
     path = Path(name).expanduser().absolute()
-    return sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+    pattern = re.sub(r"[\[?]", r"[\g<0>]", str(path.relative_to(path.anchor)))  # * alone is special
+    return sorted(map(str, Path(path.anchor).glob(pattern)))

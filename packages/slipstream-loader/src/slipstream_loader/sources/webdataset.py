@@ -353,10 +353,10 @@ class _Headers:
         """Nothing is open."""
 
 
-def holds_shards(directory: Path) -> bool:
-    """Tell whether a folder holds shards."""
-    first = min(directory.glob("*.tar"), default=None)
-    return first is not None and is_shard(open_stored_file(first))
+def shards_in(directory: Path) -> list[Path]:
+    """The shards that a folder holds, sorted; empty if its archives are none."""
+    found = sorted(directory.glob("*.tar"))
+    return found if found and is_shard(open_stored_file(found[0])) else []
 
 
 def _without_query(location: str) -> str:
