@@ -151,6 +151,12 @@ def test_damaged_old_caches_are_errors(old: Path) -> None:
     np.save(old / "image.meta.npy", rows)
     with pytest.raises(CorruptCacheError, match="sample 2 points outside"):
         import_v1(old)
+    np.save(old / "image.meta.npy", np.zeros_like(rows))
+    text = bytearray((old / "path.bin").read_bytes())
+    text[int(np.load(old / "path.offsets.npy")[1, 0])] = 0xFF
+    (old / "path.bin").write_bytes(text)
+    with pytest.raises(CorruptCacheError, match=r"path.bin: sample 1 has text that is not UTF-8"):
+        import_v1(old)[1]
     (old / "path.bin").write_bytes(b"")
     with pytest.raises(CorruptCacheError, match="bytes"):
         import_v1(old)

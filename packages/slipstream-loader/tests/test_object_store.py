@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import FlexibleChecksumError
 
 from slipstream_loader.errors import (
     RemoteAccessError,
@@ -197,6 +198,30 @@ def breaking() -> Iterator[ObjectStore]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+def test_bytes_that_do_not_fit_their_checksum_are_an_error(
+    breaking: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A complaint after the last byte is not taken for the end."""
+
+    class Body:
+        def __init__(self) -> None:
+            self._blocks = iter([b"wrong"])
+
+        def read(self, size: int) -> bytes:
+            try:
+                return next(self._blocks)
+            except StopIteration:
+                raise FlexibleChecksumError(error_msg="the checksum differs") from None
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    answer = {"ETag": '"e"', "ContentLength": 5, "Body": Body()}
+    monkeypatch.setattr(breaking, "_get", lambda *_: answer)
+    with pytest.raises(RemoteError, match="the checksum differs"):
+        breaking.read()
 
 
 def test_a_transfer_that_breaks_off_goes_on(breaking: ObjectStore, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_what_cannot_be_chosen(tmp_path: Path) -> None:
         select(given, fields=["x"])
     with pytest.raises(FieldNotFoundError, match="'label'"):
         select(given, fields=["image"], rename={"label": "class"})
-    with pytest.raises(SourceError, match="two fields would have one name"):
+    with pytest.raises(FieldNameError, match="two fields would have one name"):
         select(given, rename={"label": "name"})
     with pytest.raises(FieldNameError, match="path separator"):
         select(given, rename={"label": "a/b"})

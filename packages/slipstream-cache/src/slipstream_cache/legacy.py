@@ -214,4 +214,11 @@ class _Column:
             return self._rows[index]
         start, size = (int(number) for number in self._rows[index])
         value = self._data[start : start + size].tobytes()
-        return value.decode("utf-8") if self.spec.content == "str" else value
+        if self.spec.content != "str":
+            return value
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorruptCacheError(
+                f"{self.payload_path}: sample {index} has text that is not UTF-8: {error}"
+            ) from error

@@ -258,8 +258,8 @@ def new_client(options: Mapping[str, Any]) -> Any:
     }
     if anonymous:
         settings["signature_version"] = parts.unsigned
-    # Other services than AWS refuse the checksums that new versions add; every transfer is checked
-    # by its hash anyway.
+    # Other services than AWS refuse the checksums that new versions add. Files that are synced are
+    # checked by their hashes; single reads by the length, and by TLS where the URL has it.
     for name in ("request_checksum_calculation", "response_checksum_validation"):
         if name in parts.config.OPTION_DEFAULTS:
             settings[name] = "when_required"

@@ -23,6 +23,8 @@ def hash_of_table(table: pa.Table) -> bytes:
     """Return a hash of all values of a table, the same for equal values of the same types.
 
     Names and types of the columns are not part of it, nor is how the rows are cut into chunks.
+    What lies in memory where a number is missing is part of it: tables with nulls that different
+    programs have made may differ here though they are equal.
     """
     digest = content_hash()
     for column in table.columns:

@@ -213,6 +213,8 @@ class ObjectStore:
                 problem = error
             finally:
                 answer["Body"].close()
+            if position >= end:  # all bytes came, and yet something is wrong with them
+                raise RemoteError(f"{self.url_of(name)}: {problem}") from problem
             failures += 1
             if failures >= _ATTEMPTS:
                 raise RemoteError(

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from slipstream_cache import FieldSpec, SampleReader, Source
+from slipstream_cache import FieldNameError, FieldSpec, SampleReader, Source
 from slipstream_cache.field_types import select_fields, validate_fields
 from slipstream_cache.source import is_sequential, release
 from slipstream_loader.errors import EmptyDatasetError, SourceError
@@ -114,7 +114,7 @@ class SelectedSource:
     ) -> None:
         self._source, self._ids, self._names, self._as_files = source, ids, dict(names), as_files
         if len(set(self._names.values())) < len(self._names):
-            raise SourceError(f"two fields would have one name: {sorted(self._names.values())}")
+            raise FieldNameError(f"two fields would have one name: {sorted(self._names.values())}")
         validate_fields(self.field_types)
 
     def close(self) -> None:
