@@ -69,6 +69,7 @@ def test_what_an_array_of_objects_holds_counts() -> None:
 @pytest.mark.parametrize(
     ("make", "other"),
     [
+        (lambda: np.ones(2, [("a", "f4"), ("b", "i4")]), np.ones(2, [("b", "f4"), ("a", "i4")])),
         (lambda: frozenset({"a", 1, (2.0, "b")}), frozenset({"a"})),
         (lambda: {"a": {1, 2}, "b": [None]}, {"a": {1}, "b": [None]}),
         (lambda: np.array([1, "a"], object), np.array([2, "a"], object)),

@@ -86,7 +86,7 @@ def _token(value: Any) -> bytes:
     """Bytes that differ where values differ; unknown objects are told apart by identity."""
     if type(value) in _ARRAYS and not value.dtype.hasobject:
         content = hashlib.blake2b(np.ascontiguousarray(value).tobytes(), digest_size=16).digest()
-        return f"{value.dtype.str}{value.shape}".encode() + content
+        return f"{value.dtype!r}{value.shape}".encode() + content
     if type(value) in _ARRAYS:
         return f"{value.dtype}{value.shape}".encode() + _token(value.tolist())
     if isinstance(value, list | tuple):
