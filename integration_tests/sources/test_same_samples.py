@@ -11,6 +11,7 @@ import csv
 import functools
 import io
 import json
+import re
 import struct
 import tarfile
 from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ import torchvision
 from litdata.streaming.writer import BinaryWriter
 from PIL import Image
 
-from slipstream_cache import SampleCache, build, layout
+from slipstream_cache import SampleCache, SourceReadError, build, layout
+from slipstream_cache.source import release
 from slipstream_loader import prepare_cache
 from slipstream_loader.transcode import transcode
 from visionlab.slipstream import (
@@ -316,3 +318,42 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     assert {part: part.stat().st_ino for part in kept} == kept
     assert cache.manifest.key == whole.manifest.key
     assert cache.manifest.parts == whole.manifest.parts
+
+
+FILES = {
+    "folder": "photos/Bär/4 ü.jpg",
+    "CSV": "photos/Bär/4 ü.jpg",
+    "litdata": "chunks/chunk-0-2.bin",
+    "WebDataset": "shards/shard-000001.tar",
+    "MDS": "mds/shard.00001.mds",
+}
+"""A file that some samples of a source are in, but not the first ones."""
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut off"])
+@pytest.mark.parametrize("kind", FILES)
+def test_a_mended_source_is_built_to_its_end(
+    kind: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is damaged is named; when it is whole again, only parts without it are kept."""
+    monkeypatch.setattr(layout, "MAX_PART_SAMPLES", PART_SAMPLES)
+    source = written(kind, tmp_path / "data")
+    dataset = opened(kind, source, tmp_path / "caches")
+    cache_path = Path(dataset.cache_path)
+    release(dataset.source)  # or what is open would be read
+    file = tmp_path / "data" / FILES[kind]
+    whole = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceReadError, match=re.escape(file.name)) as caught:
+        prepare_cache(dataset, verbose=False)
+    assert 0 not in caught.value.sample_ids
+    kept = {part: part.stat().st_ino for part in cache_path.glob("part-?????")}
+    assert kept
+    file.write_bytes(whole)
+    cache = prepare_cache(opened(kind, source, tmp_path / "caches"), verbose=False)
+    assert cache.cache_dir == cache_path
+    assert {part: part.stat().st_ino for part in kept} == kept
+    assert [bytes(cache[i]["image"]) for i in range(len(cache))] == [p.image for p in photos()]

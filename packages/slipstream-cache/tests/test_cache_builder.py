@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from slipstream_cache import (
     UnsupportedImageError,
     build,
     layout,
+    sample_stream,
 )
 from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
 
@@ -311,3 +313,52 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert cache.manifest.num_bytes > 40_000_000
     assert peak < 10_000_000
+
+
+class LargeSamples(MemorySource):
+    """Small samples, and in their midst a run of large ones, made when they are read."""
+
+    LARGE = range(300, 340)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        size = (4 << 20) if index in self.LARGE else 10
+        return {"data": bytes([index % 251]) * size}
+
+
+def test_a_run_of_large_samples_takes_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read ahead is bounded in bytes: a chunk comes in pieces, and threads wait."""
+    monkeypatch.setattr(sample_stream, "_HELD_BYTES", 8 << 20)
+    monkeypatch.setattr(sample_stream, "_MAX_CHUNK_BYTES", 4 << 20)
+    source = LargeSamples([{"data": b""} for _ in range(16_000)])
+    tracemalloc.start()
+    try:
+        cache = build(source, tmp_path / "c", num_workers=4)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 20  # of 160 MiB; a chunk has 63 samples
+    assert all(cache[i] == source[i] for i in (0, 299, *LargeSamples.LARGE, 340, 15_999))
+    tree = read_tree(tmp_path / "c")
+    monkeypatch.undo()
+    build(source, tmp_path / "d", num_workers=3)
+    assert read_tree(tmp_path / "d") == tree
+
+
+def test_threads_that_wait_for_memory_end_with_the_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error, and an interrupt, leave nobody behind; the build ends and can be done again."""
+    monkeypatch.setattr(sample_stream, "_HELD_BYTES", 1000)
+    source = LargeSamples([{"data": b""} for _ in range(16_000)])
+
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        build(source, tmp_path / "c", num_workers=4, progress=stop)
+    assert threading.active_count() == before
+    assert len(build(source, tmp_path / "c", num_workers=4)) == 16_000

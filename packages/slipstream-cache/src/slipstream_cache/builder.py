@@ -224,7 +224,7 @@ class _Build:
         source = self._job.source
         num_failed = sum(failure.num_failed for failure in failures)
         named = sorted(entry for failure in failures for entry in failure.named)[:NAMED_SAMPLES]
-        lines = [f"  {i}: {source.describe(i)}: {error}" for i, error in named]
+        lines = [f"  {i}: {_with_name(source.describe(i), error)}" for i, error in named]
         if num_failed > len(named):
             lines.append(f"  ... and {num_failed - len(named)} more")
         text = "\n".join(lines)
@@ -267,6 +267,11 @@ class _Build:
         self._num_done += num_new
         if self._progress is not None:
             self._progress(self._num_done, self._num_samples)
+
+
+def _with_name(name: str, error: str) -> str:
+    """A message that begins with the name of its sample; many do already."""
+    return error if error.startswith(name) else f"{name}: {error}"
 
 
 def _open_published(cache_dir: Path, key: str) -> SampleCache | None:

@@ -10,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -28,7 +28,7 @@ from slipstream_cache.publish import (
     seal_part,
     temporary_path,
 )
-from slipstream_cache.sample_stream import Chunk, read_sample, stream_chunks
+from slipstream_cache.sample_stream import Chunk, read_sample, result_bytes, stream_chunks
 from slipstream_cache.source import (
     FieldSpec,
     Source,
@@ -119,10 +119,13 @@ def write_parts(
     results: list[PartResult] = []
     encoder = SampleEncoder(job.source, job.fields, job.options, job.transcode)
     sealing: deque[Future[SealedPart]] = deque()
-    with _reader_pool(job) as readers, ThreadPoolExecutor(_SEALERS, "slipstream-seal") as sealer:
-        missing = _missing_parts(job, wanted, results, report)
-        ahead = _CHUNKS_PER_THREAD * job.num_threads
-        stream = stream_chunks(job.source, encoder, readers, missing, ahead)
+    missing = _missing_parts(job, wanted, results, report)
+    ahead = _CHUNKS_PER_THREAD * job.num_threads
+    with (
+        ThreadPoolExecutor(_SEALERS, "slipstream-seal") as sealer,
+        _reader_pool(job) as readers,
+        closing(stream_chunks(job.source, encoder, readers, missing, ahead)) as stream,
+    ):
         for part, chunks in groupby(stream, key=lambda chunk: chunk.part):
             unsealed = _UnsealedPart(job, part)
             with unsealed.removed_on_error():
@@ -160,13 +163,15 @@ def measure_samples(job: BuildJob) -> int | None:
     those to be read cannot be: the result must not depend on a passing failure.
     """
     num_samples, mean = len(job.source), mean_sample_bytes(job.source)
-    if mean is not None and job.options.max_size is None and job.options.fields is None:
+    options = job.options
+    is_stored_as_it_is = options.max_size is None and options.codec == "jpeg"
+    if mean is not None and is_stored_as_it_is and options.fields is None:
         return choose_samples_per_part(num_samples, [mean])
     encoder = SampleEncoder(job.source, job.fields, job.options, job.transcode)
 
     def stored_bytes(sample_id: int) -> int | None:
         result = read_sample(job.source, encoder, sample_id)
-        return None if isinstance(result, OSError) else sum(map(_size, result))
+        return None if isinstance(result, OSError) else result_bytes(result)
 
     with _reader_pool(job) as pool:
         measured = measured_samples(num_samples, is_sequential(job.source))
@@ -180,9 +185,12 @@ def find_read_failures(job: BuildJob, report: Callable[[int], None]) -> ReadFail
     encoder = SampleEncoder(job.source, job.fields, job.options, job.transcode)
     failures = ReadFailures()
     everything = PartRange(0, 0, len(job.source))
-    with _reader_pool(job) as pool:
-        ahead = _CHUNKS_PER_THREAD * job.num_threads
-        for chunk in stream_chunks(job.source, encoder, pool, [everything], ahead):
+    ahead = _CHUNKS_PER_THREAD * job.num_threads
+    with (
+        _reader_pool(job) as pool,
+        closing(stream_chunks(job.source, encoder, pool, [everything], ahead)) as stream,
+    ):
+        for chunk in stream:
             for sample_id, result in enumerate(chunk.results, chunk.first_sample):
                 if isinstance(result, OSError):
                     failures.add(sample_id, result)
@@ -298,7 +306,3 @@ def _reader_pool(job: BuildJob) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _size(value: Encoded) -> int:
-    return len(value.image.payload if isinstance(value, EncodedImage) else value)

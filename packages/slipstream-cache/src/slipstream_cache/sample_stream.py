@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeAlias
 
-from slipstream_cache.encoding import Encoded, SampleEncoder
+from slipstream_cache.encoding import Encoded, EncodedImage, SampleEncoder
 from slipstream_cache.part_plan import PartRange
 from slipstream_cache.source import Source
 
 _CHUNKS_IN_PART: Final = 256
 _MAX_CHUNK_SAMPLES: Final = 64
+_MAX_CHUNK_BYTES: Final = 32 << 20
+"""Where the samples of a chunk are much larger than others, it is handed out in pieces."""
+_HELD_BYTES: Final = 384 << 20
+"""Threads wait with more than this read and not handed out; all but the one whose turn it is."""
 
 ReadResult: TypeAlias = "list[Encoded] | OSError"
 """A sample's encoded values, or why the source could not read it."""
@@ -32,8 +37,8 @@ def stream_chunks(
     pool: ThreadPoolExecutor,
     parts: Iterable[PartRange],
     chunks_ahead: int,
-) -> Iterator[Chunk]:
-    """Yield the samples of ``parts``, chunk by chunk.
+) -> Generator[Chunk, None, None]:
+    """Yield the samples of ``parts``, chunk by chunk; to be closed before the pool is shut down.
 
     Parameters
     ----------
@@ -46,8 +51,9 @@ def stream_chunks(
     parts : iterable of PartRange
         What to read; taken one by one, shortly before its first sample is read.
     chunks_ahead : int
-        Chunks that are read or ready at a time. A chunk is 1/256 of a part and at most 64 samples:
-        that bounds the memory.
+        Chunks that are read or ready at a time. A chunk is 1/256 of a part and at most 64 samples.
+        That bounds the memory where samples are of about one size; where they are not, less is
+        read ahead, and a chunk comes in pieces.
 
     Raises
     ------
@@ -55,24 +61,93 @@ def stream_chunks(
         From the encoder, at the turn of the chunk that it concerns.
     """
 
-    def read_chunk(samples: range) -> list[ReadResult]:
-        return [read_sample(source, encoder, sample_id) for sample_id in samples]
+    held = _HeldBytes()
 
-    chunks = _chunks_of(parts)
-    pending: deque[tuple[PartRange, int, Future[list[ReadResult]]]] = deque()
+    def read_piece(number: int, samples: range) -> tuple[list[ReadResult], int]:
+        """Samples from the first on, until they are many bytes, and those bytes."""
+        results: list[ReadResult] = []
+        size = 0
+        for sample_id in samples:
+            if size > _MAX_CHUNK_BYTES or not held.wait(number):
+                break
+            results.append(read_sample(source, encoder, sample_id))
+            size += result_bytes(results[-1])
+            held.add(result_bytes(results[-1]))
+        return results, size
+
+    chunks = enumerate(_chunks_of(parts))
+    pending: deque[tuple[int, PartRange, range, Future[tuple[list[ReadResult], int]]]] = deque()
     try:
         while True:
-            for part, samples in chunks:
-                pending.append((part, samples.start, pool.submit(read_chunk, samples)))
+            for number, (part, samples) in chunks:
+                future = pool.submit(read_piece, number, samples)
+                pending.append((number, part, samples, future))
                 if len(pending) >= chunks_ahead:
                     break
             if not pending:
                 return
-            part, first, future = pending.popleft()
-            yield Chunk(part, first, future.result())
+            number, part, samples, future = pending.popleft()
+            held.begin_turn(number)
+            results, size = future.result()
+            while True:
+                yield Chunk(part, samples.start, results)
+                held.add(-size)
+                samples = samples[len(results) :]
+                if not samples:
+                    break
+                results, size = read_piece(number, samples)
     finally:
-        for _, _, future in pending:
+        held.close()
+        for _, _, _, future in pending:
             future.cancel()
+
+
+class _HeldBytes:
+    """What was read and not handed out; threads wait while it is much.
+
+    The thread of the chunk whose turn it is never waits, and a pool takes up chunks in their order:
+    so somebody goes on always.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._num_bytes, self._turn, self._is_closed = 0, -1, False
+
+    def wait(self, number: int) -> bool:
+        """Wait until a chunk may be read on; False where nobody wants it any more."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_closed or self._num_bytes <= _HELD_BYTES or number <= self._turn
+            )
+            return not self._is_closed
+
+    def add(self, num_bytes: int) -> None:
+        """Count bytes that were read, or, below zero, handed out."""
+        with self._changed:
+            self._num_bytes += num_bytes
+            if num_bytes < 0:
+                self._changed.notify_all()
+
+    def begin_turn(self, number: int) -> None:
+        """From now on a chunk is waited for."""
+        with self._changed:
+            self._turn = number
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wake up all who wait."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+
+def result_bytes(result: ReadResult) -> int:
+    """How many bytes a sample takes when it is stored; none if it could not be read."""
+    if isinstance(result, OSError):
+        return 0
+    return sum(
+        len(value.image.payload if isinstance(value, EncodedImage) else value) for value in result
+    )
 
 
 def read_sample(source: Source, encoder: SampleEncoder, sample_id: int) -> ReadResult:

@@ -46,6 +46,9 @@ BAD_IMAGE_ERRORS: Final = (
 _REFUSED_FORMATS: Final = frozenset({"EPS", "WMF"})
 """Vector formats: Pillow would run another program to draw them."""
 
+_ROWS_AT_ONCE: Final = 64
+"""Of 16-bit images: they are scaled in 32 bits."""
+
 ImageData = bytes | bytearray | memoryview | NDArray[np.uint8]
 
 
@@ -106,8 +109,12 @@ def to_grey_or_rgb(image: Image.Image) -> Image.Image:
     which is scaled to 8 bits.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + 32_767) // 65_535).astype(np.uint8))
+        deep = np.asarray(image)
+        grey = np.empty(deep.shape, np.uint8)
+        for begin in range(0, len(deep), _ROWS_AT_ONCE):
+            rows = slice(begin, begin + _ROWS_AT_ONCE)
+            grey[rows] = (deep[rows].astype(np.uint32) * 255 + 32_767) // 65_535
+        return Image.fromarray(grey)
     if image.mode in ("RGB", "L"):
         return image
     return image.convert("L" if image.mode in ("1", "LA", "I", "F") else "RGB")

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -33,6 +36,35 @@ _MAX_JPEG_SIDE: Final = 65_500
 """Longest side in pixels that libjpeg writes."""
 
 _EXIF_ORIENTATION: Final = 0x0112
+
+_PIXELS_AT_A_TIME: Final = 32 << 20
+"""Decoded by all threads together, in 4 to 8 bytes each; a larger image is decoded alone."""
+
+
+class _PixelGate:
+    """Lets threads decode as many pixels at a time as memory is meant for."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._num_pixels = 0
+
+    @contextmanager
+    def decoding(self, num_pixels: int) -> Iterator[None]:
+        """Wait for the turn of an image."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._num_pixels or self._num_pixels + num_pixels <= _PIXELS_AT_A_TIME
+            )
+            self._num_pixels += num_pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._num_pixels -= num_pixels
+                self._changed.notify_all()
+
+
+_gate = _PixelGate()
 
 
 def transcode(payload: bytes, options: StorageOptions) -> StoredImage:
@@ -66,15 +98,23 @@ def transcode(payload: bytes, options: StorageOptions) -> StoredImage:
             image = open_image(payload)
         except BAD_IMAGE_ERRORS as error:
             return _unchanged(payload, header, (0, 0), describe_problem(error))
-        size = image.size
-        try:
-            pixels = _load(image, options.max_size)
-            orientation = _orientation(image, header)
-        except BAD_IMAGE_ERRORS as error:
-            return _unchanged(payload, header, size, describe_problem(error))
-        if header is not None and header.is_plain and not _is_above(size, options.max_size):
-            return _unchanged(payload, header, size, None)
-        stored, codec = _encode(pixels, _codec_of(payload, pixels.size, options), options.quality)
+        with _gate.decoding(image.width * image.height):
+            return _decoded_and_stored(image, payload, header, options)
+
+
+def _decoded_and_stored(
+    image: Image.Image, payload: bytes, header: JpegHeader | None, options: StorageOptions
+) -> StoredImage:
+    """See `transcode`; `image` is the payload, opened."""
+    size = image.size
+    try:
+        pixels = _load(image, options.max_size)
+        orientation = _orientation(image, header)
+    except BAD_IMAGE_ERRORS as error:
+        return _unchanged(payload, header, size, describe_problem(error))
+    if header is not None and header.is_plain and not _is_above(size, options.max_size):
+        return _unchanged(payload, header, size, None)
+    stored, codec = _encode(pixels, _codec_of(payload, pixels.size, options), options.quality)
     return StoredImage(
         payload=stored,
         height=pixels.height,

@@ -22,12 +22,22 @@ IMAGE_EXTENSIONS: Final = (
 )
 """Endings of the file names that count as images, in any case; torchvision's list."""
 
+MAX_FILE_BYTES: Final = 256 << 20
+"""A file or member that is larger is refused: it would be held in memory."""
+
 _MAX_REPORTED: Final = 10
 
 
 def is_image_name(name: str) -> bool:
     """Tell whether a file counts as an image by its name."""
     return name.lower().endswith(IMAGE_EXTENSIONS)
+
+
+def too_large(size: int) -> str | None:
+    """What is wrong with a file of so many bytes; None if it may be held in memory."""
+    if size <= MAX_FILE_BYTES:
+        return None
+    return f"has {size:,} bytes; at most {MAX_FILE_BYTES:,} are read as an image"
 
 
 def printable(name: str) -> str:

@@ -29,6 +29,7 @@ from slipstream_loader.sources.file_names import (
     is_image_name,
     printable,
     report,
+    too_large,
 )
 from slipstream_loader.sources.shared_scan import scan_once_per_node
 
@@ -96,6 +97,11 @@ class ImageFolderSource:
     def labels(self) -> NDArray[np.int64]:
         """Shape (N,): the label of each sample; zeros where there are no classes."""
         return self._listing.labels
+
+    @property
+    def mean_sample_bytes(self) -> int:
+        """As the folder tells it."""
+        return int(self._listing.sizes.mean())
 
     def __len__(self) -> int:
         return len(self._listing)
@@ -253,6 +259,9 @@ def _list_entry(entry: os.DirEntry[str], parent: str, listing: _Listing) -> None
         status = entry.stat()
         if not stat.S_ISREG(status.st_mode):
             raise OSError(0, "not a regular file")
+        problem = too_large(status.st_size)
+        if problem is not None:
+            raise OSError(0, problem)
         listing.images.append((entry.name, status.st_size))
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from slipstream_cache import FieldNameError, FieldSpec, FieldTypeError, infer_field_types
 from slipstream_cache.field_types import validate_fields
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-from slipstream_loader.sources.file_names import report
+from slipstream_loader.sources.file_names import report, too_large
 from slipstream_loader.sources.manifest_rows import MANIFEST_EXTENSIONS, read_columns
 from slipstream_loader.sources.object_store import is_object_url, open_object_store
 from slipstream_loader.sources.stored_file import is_url, open_stored_file
@@ -215,7 +215,9 @@ class _LocalFiles:
         missing = [path for path, size in zip(paths, found, strict=True) if size is None]
         if missing:
             raise SourceError(report(f"{where} names files that are not in {self._base}", missing))
-        return [str(size) for size in found]
+        sizes = [size or 0 for size in found]
+        _check_sizes(paths, sizes, where)
+        return [str(size) for size in sizes]
 
     def _size(self, path: str) -> int | None:
         full = os.path.join(self._base, path)
@@ -234,13 +236,25 @@ class _StoreFiles:
     def sizes(self, paths: list[str], where: str) -> list[str]:
         """Size and ETag of each object."""
         wanted = set(paths)
-        found = {o.name: f"{o.size} {o.etag}" for o in self._store.list() if o.name in wanted}
+        found = {o.name: o for o in self._store.list() if o.name in wanted}
         missing = [path for path in paths if path not in found]
         if missing:
             raise SourceError(
                 report(f"{where} names files that are not in {self._store.url}", missing)
             )
-        return [found[path] for path in paths]
+        _check_sizes(paths, [found[path].size for path in paths], where)
+        return [f"{found[path].size} {found[path].etag}" for path in paths]
+
+
+def _check_sizes(paths: list[str], sizes: list[int], where: str) -> None:
+    """Raise if a file would fill the memory."""
+    problems = [
+        f"{path} {problem}"
+        for path, problem in zip(paths, map(too_large, sizes), strict=True)
+        if problem is not None
+    ]
+    if problems:
+        raise SourceError(report(f"{where} names files that are too large", problems))
 
 
 def _folder_of(uri: str) -> str:

@@ -102,6 +102,7 @@ class MDSSource:
             raise EmptyDatasetError(f"{self.uri} has no samples")
         for shard in self._shards:
             _check_compression(shard, self.uri)
+        self._fingerprint: str | None = None
         self._start()
         try:
             first = self[0]
@@ -138,6 +139,11 @@ class MDSSource:
         """Whether samples are best read in their order: they are compressed."""
         return any(shard.compression for shard in self._shards)
 
+    @property
+    def mean_sample_bytes(self) -> int:
+        """As the index tells it."""
+        return sum(shard.num_bytes for shard in self._shards) // len(self)
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
@@ -158,15 +164,9 @@ class MDSSource:
         The index holds the sizes of all shards, which are those of other data if all samples are of
         one size.
         """
-        digest = hashlib.sha256(f"{_RECIPE}\0".encode() + self._index)
-        plain = [n for n, shard in enumerate(self._shards) if not shard.compression]
-        for number in plain[:: -(-len(plain) // _HASHED_SHARDS) or 1]:
-            if self._shards[number].num_samples:
-                try:
-                    digest.update(self._open.for_sample(number, 0).sample(0))
-                except SampleReadError:
-                    continue  # a build names it
-        return digest.hexdigest()
+        if self._fingerprint is None:
+            self._fingerprint = self._hash()
+        return self._fingerprint
 
     def describe(self, index: int, /) -> str:
         """Return shard and row of a sample."""
@@ -187,6 +187,17 @@ class MDSSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(f"{_RECIPE}\0".encode() + self._index)
+        plain = [n for n, shard in enumerate(self._shards) if not shard.compression]
+        for number in plain[:: -(-len(plain) // _HASHED_SHARDS) or 1]:
+            if self._shards[number].num_samples:
+                try:
+                    digest.update(self._open.for_sample(number, 0).sample(0))
+                except SampleReadError:
+                    continue  # a build names it
+        return digest.hexdigest()
 
     def _open_shard(self, number: int) -> _OpenShard:
         return _OpenShard(self._shards[number], self._store or Path(self._place))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -38,12 +38,16 @@ ARROW_EXTENSIONS: Final = (".parquet", ".arrow")
 
 _RECIPE: Final = "tables 1"
 _OPENED_AT_A_TIME: Final = 16
+_MAX_UNPACKED_BYTES: Final = 512 << 20
 _BLOCK_ROWS: Final = 64
 """Of Arrow files, which lie in memory maps."""
 _GROUP_BYTES: Final = 16 << 20
 """Row groups that are larger are read in steps."""
 _STEP_BYTES: Final = 8 << 20
 """About the size of a step: while it is used, the next is decoded."""
+_REPEATED_BYTES: Final = 256 << 20
+"""Of a step whose rows are all the largest value that a dictionary may hold: sizes of row groups
+do not tell how often a value is repeated."""
 
 _BUFFER_BYTES: Final = {False: 1 << 16, True: 1 << 20}
 """Of one read of a column, by whether it takes a request."""
@@ -152,7 +156,7 @@ class TableSource:
         try:
             group = next(number for number, rows in enumerate(first.group_rows) if rows)
             table = next(table for table in first.tables(group, 0) if table.num_rows)
-        except (OSError, ValueError) as error:
+        except _bad_data_errors() as error:
             raise SourceError(f"{self.uri} cannot be read: {error}") from error
         self._form = ArrowForm(table.schema, table, self.uri)
         self.classes: list[str] = class_names(schemas[0])
@@ -217,7 +221,7 @@ class TableSource:
             table = _ParquetFile(self._files.open(name), known, is_remote=self._files.is_remote)
         except LoaderError:
             raise
-        except (OSError, ValueError) as error:
+        except _bad_data_errors() as error:
             raise SourceError(f"{where} cannot be opened: {error}") from error
         self._open_files[name] = table.metadata
         return table
@@ -243,7 +247,7 @@ class TableSource:
             for number, table in enumerate(tables, block):
                 samples = self._form.samples(table, int(self._layout.firsts[number]))
                 yield Block(number, samples, table.nbytes)
-        except (OSError, ValueError) as error:
+        except _bad_data_errors() as error:
             if isinstance(error, SourceError):
                 raise SampleReadError(str(error)) from error
             raise SampleReadError(
@@ -294,7 +298,10 @@ class _ParquetFile:
         numbers = range(self.metadata.num_row_groups)
         groups = [self.metadata.row_group(number) for number in numbers]
         self.group_rows = [group.num_rows for group in groups]
-        self.steps = [max(1, _rows_of_step(g.num_rows, g.total_byte_size)) for g in groups]
+        self.steps = [
+            max(1, min(_rows_of_step(g.num_rows, g.total_byte_size), _rows_if_repeated(g)))
+            for g in groups
+        ]
         self.is_read_in_steps = self.steps != [max(1, rows) for rows in self.group_rows]
 
     def tables(self, group: int, step: int) -> Iterator[pa.Table]:
@@ -322,8 +329,23 @@ def _rows_of_step(num_rows: int, num_bytes: int) -> int:
     return num_rows if num_bytes <= _GROUP_BYTES else num_rows * _STEP_BYTES // num_bytes
 
 
+def _rows_if_repeated(group: Any) -> int:
+    """Rows of a step that takes bounded memory even if all have the largest value."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    dictionaries: int = sum(
+        max(0, column.data_page_offset - column.dictionary_page_offset)
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY" and column.dictionary_page_offset is not None
+    )
+    return _REPEATED_BYTES // max(1, dictionaries)
+
+
 class _ArrowFile:
-    """An Arrow stream or file in memory maps: its batches are row groups."""
+    """An Arrow stream or file in memory maps: its batches are row groups.
+
+    Batches of a file may be compressed, and are then unpacked when they are read. A compressed
+    stream is unpacked as a whole: nothing tells where in it a batch lies.
+    """
 
     def __init__(self, file: Any) -> None:
         import pyarrow as pa
@@ -331,22 +353,50 @@ class _ArrowFile:
         source = pa.memory_map(file)
         try:
             reader = pa.ipc.open_file(source)
-            self._batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]
+            numbers = range(reader.num_record_batches)
+            self.group_rows = [reader.get_batch(k).num_rows for k in numbers]
+            self._batch: Callable[[int], pa.RecordBatch] = reader.get_batch
         except pa.ArrowInvalid:
             source.seek(0)
+            mapped = source.read_buffer()
+            source.seek(0)
             reader = pa.ipc.open_stream(source)
-            self._batches = list(reader)
+            batches = list(_held_batches(reader, mapped, file))
+            self.group_rows = [len(batch) for batch in batches]
+            self._batch = batches.__getitem__
         self.schema: pa.Schema = reader.schema
-        self.group_rows = [len(batch) for batch in self._batches]
-        self.steps = [_BLOCK_ROWS for _ in self._batches]
+        self.steps = [_BLOCK_ROWS for _ in self.group_rows]
         self.is_read_in_steps = False  # memory maps: any row is as near as the next
 
     def tables(self, group: int, step: int) -> Iterator[pa.Table]:
         """Yield the blocks of a batch from one on."""
         import pyarrow as pa
 
-        batch = self._batches[group]
+        batch = self._batch(group)
         for begin in range(step * _BLOCK_ROWS, len(batch), _BLOCK_ROWS):
             rows = batch.slice(begin, _BLOCK_ROWS)
             rows.validate(full=True)  # nobody has looked at what the map holds
             yield pa.Table.from_batches([rows])
+
+
+def _held_batches(stream: Any, mapped: pa.Buffer, where: str) -> Iterator[pa.RecordBatch]:
+    """All batches of a stream, unless those that do not lie in the map take much memory."""
+    begin, end = mapped.address, mapped.address + mapped.size
+    held = 0
+    for batch in stream:
+        yield batch
+        buffers = (buffer for column in batch.columns for buffer in column.buffers() if buffer)
+        held += sum(buffer.size for buffer in buffers if not begin <= buffer.address < end)
+        if held > _MAX_UNPACKED_BYTES:
+            raise SourceError(
+                f"{where} is a compressed Arrow stream of more than {_MAX_UNPACKED_BYTES:,} bytes, "
+                "which memory would have to hold: write it as an Arrow file "
+                "(pyarrow.ipc.new_file), or without compression"
+            )
+
+
+def _bad_data_errors() -> tuple[type[Exception], ...]:
+    """What pyarrow raises for data that is damaged, too large, or of a kind that it lacks."""
+    import pyarrow as pa
+
+    return (OSError, ValueError, pa.ArrowException)

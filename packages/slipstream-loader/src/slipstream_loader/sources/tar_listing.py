@@ -23,11 +23,10 @@ from slipstream_loader.sources.file_names import (
     is_image_name,
     printable,
     report,
+    too_large,
 )
 from slipstream_loader.sources.tar_headers import TarMember
 
-_MAX_IMAGE_BYTES: Final = 256 << 20
-"""A member that is larger is refused: it would be held in memory."""
 _NAMES_AT_ONCE: Final = 1 << 16
 
 
@@ -89,8 +88,8 @@ class _Found:
             if place is not None:
                 start, size = (self._columns[key][place] for key in ("starts", "sizes"))
                 problem = None
-        elif problem is None and size > _MAX_IMAGE_BYTES:
-            problem = f"has {size:,} bytes; at most {_MAX_IMAGE_BYTES:,} are read as an image"
+        elif problem is None:
+            problem = too_large(size)
         if problem is not None:
             self.problems.append(f"{printable(member.name)} {problem}")
             return

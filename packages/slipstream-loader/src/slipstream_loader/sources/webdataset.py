@@ -13,17 +13,24 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slipstream_cache import FieldNameError, FieldSpec
 from slipstream_cache.field_types import validate_fields
-from slipstream_loader.errors import EmptyDatasetError, LoaderError, SampleReadError, SourceError
+from slipstream_loader.errors import (
+    EmptyDatasetError,
+    LoaderError,
+    RemoteNotFoundError,
+    SampleReadError,
+    SourceError,
+)
 from slipstream_loader.sources.file_listing import (
     FileListing,
     keep_listing,
     listing_root,
     load_listing,
 )
-from slipstream_loader.sources.file_names import PackedNames, printable
+from slipstream_loader.sources.file_names import MAX_FILE_BYTES, PackedNames, printable
 from slipstream_loader.sources.forward_file import Compression, open_forward, sniff_compression
 from slipstream_loader.sources.object_store import (
     ObjectStore,
@@ -51,7 +58,6 @@ from slipstream_loader.sources.webdataset_samples import (
 
 _RECIPE: Final = "webdataset 1"
 _KEY: Final = "key"
-_MAX_MEMBER_BYTES: Final = 256 << 20
 _LISTING_THREADS: Final = 8
 _SNIFFED_MEMBERS: Final = 8
 _WINDOW_BYTES: Final = 1 << 20
@@ -138,6 +144,13 @@ class WebDatasetSource:
         """Whether samples are best read in their order."""
         return any(shard.is_sequential for shard in self._shards)
 
+    @property
+    def mean_sample_bytes(self) -> int:
+        """As the headers tell it."""
+        extensions = [ext for component in self._components for ext in component.extensions]
+        sizes = (shard.listing.sizes[shard.members(extensions)].sum() for shard in self._shards)
+        return int(sum(sizes)) // len(self)
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
@@ -216,7 +229,10 @@ class WebDatasetSource:
 
     def _reader(self, number: int) -> MemberReader:
         shard = self._shards[number]
-        file = self._files.open(shard.location)
+        try:
+            file = self._files.open(shard.location)
+        except (SourceError, RemoteNotFoundError) as error:
+            raise SampleReadError(str(error)) from error
         if file.size != shard.size:
             raise SampleReadError(f"{file.uri} was changed: open it again")
         return MemberReader(file, shard.compression, shard.listing.starts, shard.listing.sizes)
@@ -238,6 +254,12 @@ class _Shard:
     @property
     def is_sequential(self) -> bool:
         return self.is_remote or self.compression != "none"
+
+    def members(self, extensions: Sequence[str]) -> NDArray[np.int64]:
+        """Numbers of all members of some extensions."""
+        found = [self.samples.members[ext] for ext in extensions if ext in self.samples.members]
+        numbers = np.concatenate(found)
+        return numbers[numbers >= 0]
 
 
 class _Files:
@@ -296,10 +318,10 @@ def _is_taken(member: TarMember, where: str) -> bool:
     """Whether a member belongs to a sample; links and devices do not, large ones are refused."""
     if member.kind != "file" or split_name(member.name) is None:
         return False
-    if member.size > _MAX_MEMBER_BYTES:
+    if member.size > MAX_FILE_BYTES:
         raise SourceError(
             f"{where}: {printable(member.name)} has {member.size:,} bytes; at most "
-            f"{_MAX_MEMBER_BYTES:,} are held in memory"
+            f"{MAX_FILE_BYTES:,} are held in memory"
         )
     return True
 
