@@ -143,10 +143,11 @@ def test_two_users_train_on_equal_pixels(bucket: Any, tmp_path: Path) -> None:
     """Two processes with separate homes: the second downloads what the first built and added."""
     write_sample_folder(tmp_path / "photos", num_classes=2, images_per_class=6, seed=0)
     answers = []
+    kernels = os.environ.get("SLIPSTREAM_KERNEL_CACHE", str(Path.home() / ".cache"))
     for user in ("first", "second"):
         home = tmp_path / user
         home.mkdir()
-        environment = {**os.environ, "HOME": str(home)}
+        environment = {**os.environ, "HOME": str(home), "SLIPSTREAM_KERNEL_CACHE": kernels}
         environment.pop("SLIPSTREAM_CACHE_DIR", None)
         arguments = [str(tmp_path / "photos"), f"{bucket.url}/lab", user]
         run = subprocess.run(
