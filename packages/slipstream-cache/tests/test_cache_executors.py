@@ -10,12 +10,13 @@ import shutil
 import sys
 import textwrap
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,6 +26,7 @@ from slipstream_cache import (
     FieldTypeError,
     SourceReadError,
     build,
+    executor_build,
     layout,
 )
 from slipstream_cache.testing import MemorySource, make_jpeg, read_tree
@@ -80,6 +82,28 @@ def test_a_thread_pool_is_an_executor_like_others(tmp_path: Path) -> None:
     assert [path.stat().st_mtime_ns for path in sealed] == stamps
     build(MemorySource(SAMPLES), tmp_path / "d")
     assert read_tree(tmp_path / "c") == read_tree(tmp_path / "d")
+
+
+class _Closed(MemorySource):
+    """Tells which objects let go of what they hold, in this process."""
+
+    closed: ClassVar[set[int]] = set()
+
+    def close(self) -> None:
+        self.closed.add(id(self))
+
+
+def test_workers_let_go_of_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some time after the last task, a worker's copy of the source is closed too."""
+    monkeypatch.setattr(executor_build, "_IDLE_S", 0.2)
+    source = _Closed(SAMPLES)
+    with ThreadPoolExecutor(1) as pool:
+        build(source, tmp_path / "c", executor=pool)
+        end = time.monotonic() + 60
+        while len(_Closed.closed) < 2 or executor_build._load_job.cache_info().currsize:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert id(source) in _Closed.closed
 
 
 class _Watched(ThreadPoolExecutor):

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed, wait
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Final
 
 from slipstream_cache.errors import BuildWorkerError
 from slipstream_cache.part_builder import (
@@ -25,6 +28,10 @@ from slipstream_cache.part_builder import (
 )
 from slipstream_cache.part_plan import PartRange
 from slipstream_cache.publish import JOB_NAME, temporary_path
+from slipstream_cache.source import release
+
+_IDLE_S: Final = 60.0
+"""A worker without tasks for so long gives up the job: its process may live on for days."""
 
 
 def write_parts_on(
@@ -85,13 +92,50 @@ def _pickled(job: BuildJob) -> bytes:
 
 def _write_part(path: Path, digest: str, part: PartRange) -> PartResult:
     """Write one part; runs in a worker."""
-    (result,) = write_parts(_load_job(path, digest), [part], lambda _: None)
+    with _load_job(path, digest).in_use() as job:
+        (result,) = write_parts(job, [part], lambda _: None)
     # not every error can be pickled
     return replace(result, cause=None) if isinstance(result, ReadFailures) else result
 
 
+class _LoadedJob:
+    """A job in a worker, which lets go of its source some time after the last task.
+
+    Not at once: the next task goes on where this one has read.
+    """
+
+    def __init__(self, job: BuildJob) -> None:
+        self._job = job
+        self._lock = threading.Lock()
+        self._num_tasks = 0
+        self._timer: threading.Timer | None = None
+
+    @contextmanager
+    def in_use(self) -> Iterator[BuildJob]:
+        """Have the job for a task."""
+        with self._lock:
+            self._num_tasks += 1
+            if self._timer is not None:
+                self._timer.cancel()
+        try:
+            yield self._job
+        finally:
+            with self._lock:
+                self._num_tasks -= 1
+                if not self._num_tasks:
+                    self._timer = threading.Timer(_IDLE_S, self._release)
+                    self._timer.daemon = True
+                    self._timer.start()
+
+    def _release(self) -> None:
+        with self._lock:
+            if not self._num_tasks:
+                _load_job.cache_clear()
+                release(self._job.source)
+
+
 @lru_cache(maxsize=1)
-def _load_job(path: Path, digest: str) -> BuildJob:
+def _load_job(path: Path, digest: str) -> _LoadedJob:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -109,4 +153,4 @@ def _load_job(path: Path, digest: str) -> BuildJob:
             "that the source and the transcode are from"
         ) from error
     assert isinstance(job, BuildJob)
-    return job
+    return _LoadedJob(job)

@@ -45,8 +45,8 @@ class Source(Protocol):
     from its content alone: builders then read no samples to plan the parts.
 
     A source that holds something while it is read, such as downloads, connections or decoded
-    blocks, may have a method ``close``: a build calls it at its end. Reading afterwards must work
-    and take hold of these again.
+    blocks, may have a method ``close``: a build calls it at its end, and each worker of an
+    executor on its copy. Reading afterwards must work and take hold of these again.
     """
 
     @property
