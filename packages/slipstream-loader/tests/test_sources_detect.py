@@ -107,6 +107,16 @@ def test_litdata_is_not_supported_yet(tmp_path: Path) -> None:
         open_source(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "url", ["ftp://me:secret@host/a.jpg?x=secret", "https://me:secret@[x/a.tar"]
+)
+def test_messages_hold_no_credentials(url: str) -> None:
+    """Users, passwords and queries are left out of URLs that cannot be opened."""
+    with pytest.raises(SourceError, match="URL") as failure:
+        open_source(url)
+    assert "secret" not in str(failure.value)
+
+
 def test_missing_path(tmp_path: Path) -> None:
     """A path that does not exist is named."""
     with pytest.raises(SourceError, match="nowhere does not exist"):

@@ -34,7 +34,7 @@ from slipstream_loader.sources.parquet import (
 from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
 from slipstream_loader.sources.shard_names import names_several
-from slipstream_loader.sources.stored_file import is_url, open_stored_file
+from slipstream_loader.sources.stored_file import is_url, open_stored_file, without_secrets
 from slipstream_loader.sources.stored_tables import StoredTables, is_table_url
 from slipstream_loader.sources.tar import TarSource, is_archive
 from slipstream_loader.sources.webdataset import WebDatasetSource, is_shard, shards_in
@@ -115,7 +115,7 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
         _refuse(access, location)
         return TableSource(HubTables(location))
     if _URL.match(location):
-        raise SourceError(f"{location}: URLs cannot be opened; {_SUPPORTED}")
+        raise SourceError(f"{without_secrets(location)}: URLs cannot be opened; {_SUPPORTED}")
     directory = Path(location).expanduser()
     if directory.is_file() and directory.suffix.lower() in MANIFEST_EXTENSIONS:
         _refuse(access, location)
@@ -178,10 +178,12 @@ def _tables_in(directory: Path, access: AccessOptions) -> TableSource:
 def _refuse(access: AccessOptions, what: str) -> None:
     """Raise if there are options that a source of this kind would ignore."""
     if access.given:
-        raise SourceError(f"{what} takes no {' and no '.join(access.given)}")
+        raise SourceError(f"{without_secrets(what)} takes no {' and no '.join(access.given)}")
 
 
 def _refuse_version(access: AccessOptions, what: str) -> None:
     """Raise if a version is expected of something that has none."""
     if access.expected_version is not None:
-        raise SourceError(f"{what} has no version, so it cannot be the one that is expected")
+        raise SourceError(
+            f"{without_secrets(what)} has no version, so it cannot be the one that is expected"
+        )

@@ -68,6 +68,15 @@ def is_url(location: str) -> bool:
     return is_object_url(location) or location.startswith(("http://", "https://"))
 
 
+def without_secrets(location: str) -> str:
+    """A path or URL for a message: without user, password and query."""
+    scheme, separator, rest = location.partition("://")
+    if not separator or is_object_url(location):
+        return location
+    host, slash, path = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def open_stored_file(
     location: str | os.PathLike[str],
     storage_options: Mapping[str, Any] | None = None,
@@ -198,7 +207,10 @@ class HttpFile:
     is_remote = True
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise SourceError(f"{without_secrets(url)} is no URL: check the host") from None
         user, _, host = parts.netloc.rpartition("@")
         self._url = parts._replace(netloc=host).geturl()
         self._user = base64.b64encode(unquote_to_bytes(user)).decode() if user else None
@@ -213,8 +225,7 @@ class HttpFile:
     @property
     def uri(self) -> str:
         """The URL without user and query."""
-        parts = urlsplit(self._url)
-        return f"{parts.scheme}://{parts.netloc}{parts.path}"
+        return without_secrets(self._url)
 
     @property
     def size(self) -> int:

@@ -43,6 +43,7 @@ from slipstream_loader.sources.stored_file import (
     ObjectFile,
     StoredFile,
     open_stored_file,
+    without_secrets,
 )
 from slipstream_loader.sources.tar_headers import TarMember, iter_members
 from slipstream_loader.sources.tar_members import MemberReader
@@ -131,7 +132,7 @@ class WebDatasetSource:
     @property
     def uri(self) -> str:
         """What was given, without credentials."""
-        shown = [_without_query(place) for place in self._given]
+        shown = [without_secrets(place) for place in self._given]
         return shown[0] if len(shown) == 1 else f"{shown[0]} and {len(shown) - 1} more"
 
     @property
@@ -379,10 +380,3 @@ def shards_in(directory: Path) -> list[Path]:
     """The shards that a folder holds, sorted; empty if its archives are none."""
     found = sorted(directory.glob("*.tar"))
     return found if found and is_shard(open_stored_file(found[0])) else []
-
-
-def _without_query(location: str) -> str:
-    if not location.startswith(("http://", "https://")):
-        return location
-    parts = urlsplit(location)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
