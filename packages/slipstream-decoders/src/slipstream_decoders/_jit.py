@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
 import tempfile
 import threading
@@ -42,14 +43,20 @@ _config: Any = numba.config
 
 
 def _user_cache_directory() -> Path:
-    """The platform's directory for files that can be made again."""
+    """The platform's directory for files that can be made again.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no home directory, where one is needed.
+    """
     if _DIRECTORY_VARIABLE in os.environ:
         return Path(os.environ[_DIRECTORY_VARIABLE]).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    if variable in os.environ:
+        return Path(os.environ[variable])
+    caches = {"win32": "AppData/Local", "darwin": "Library/Caches"}.get(sys.platform, ".cache")
+    return Path.home() / caches
 
 
 def _package_of(function: Callable[..., Any]) -> Path:
@@ -75,15 +82,32 @@ def _digest(package: Path) -> str:
 
 @cache
 def _usable_directory(package: Path) -> Path:
-    """A writable directory for the machine code; a private temporary one as the last resort."""
+    """A writable directory for the machine code; a temporary one as the last resort."""
     name = f"{package.name}-{_digest(package)}"
-    directory = _user_cache_directory() / "slipstream-kernels" / name
     try:
+        directory = _user_cache_directory() / "slipstream-kernels" / name
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             return directory
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="slipstream-kernels-"))
+    except (OSError, RuntimeError):  # RuntimeError: there is no home directory
+        return _temporary_directory(name)
+
+
+def _temporary_directory(name: str) -> Path:
+    """A directory that all processes of this user share and nobody else may write to."""
+    if hasattr(os, "getuid"):
+        shared = Path(tempfile.gettempdir()) / f"slipstream-kernels-{os.getuid()}"
+        try:
+            shared.mkdir(mode=0o700, exist_ok=True)
+            found = shared.lstat()  # somebody else may have been first
+            is_private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+            if is_private and found.st_uid == os.getuid():
+                (shared / name).mkdir(exist_ok=True)
+                with tempfile.TemporaryFile(dir=shared / name):
+                    return shared / name
+        except OSError:
+            pass
+    return Path(tempfile.mkdtemp(prefix="slipstream-kernels-"))
 
 
 class _Turn(threading.local):
