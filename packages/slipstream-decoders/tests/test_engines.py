@@ -200,7 +200,6 @@ def test_a_hostile_header_does_not_exhaust_the_memory() -> None:
 def test_placeholders_of_hostile_headers_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where failures are noted, an image above the limit of pixels becomes one pixel of zeros."""
     monkeypatch.setattr("slipstream_decoders.decode.MAX_PIXELS", 4000)
-    monkeypatch.setattr("slipstream_decoders.yuv420_encoding.MAX_PIXELS", 4000)
     monkeypatch.setattr("slipstream_decoders.yuv420_decoder.MAX_PIXELS", 4000)
     batch = EncodedBatch.from_payloads([jpeg(textured(*sides)) for sides in ((70, 70), (30, 40))])
     noted = replace(context(2), failures={})

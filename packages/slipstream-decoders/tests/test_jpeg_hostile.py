@@ -25,7 +25,7 @@ from slipstream_decoders import (
     find_turbojpeg,
 )
 from slipstream_decoders.engines.native import NativeDecoder
-from slipstream_decoders.seek_points import build_seek_points, build_seek_points_of
+from slipstream_decoders.seek_points import build_seek_points
 
 _CAMPAIGN = Path(__file__).parent.parent / "benchmarks" / "campaign_mutations.py"
 _PROCESSORS = {
@@ -151,8 +151,12 @@ def test_an_image_that_its_bytes_cannot_hold_costs_nothing() -> None:
 def test_seek_points_are_as_described() -> None:
     """The header, byte by byte, and the first point of each row; gray has shorter points."""
     payload = _jpeg(6, 48, 200)
-    status, points = build_seek_points_of(payload)
-    assert status == DecodeStatus.OK
+    files = [payload, payload[:-40], _jpeg(6, progressive=True)]
+    built = build_seek_points(EncodedBatch.from_payloads(files))
+    statuses = [DecodeStatus.OK, DecodeStatus.CORRUPT, DecodeStatus.UNSUPPORTED]
+    assert built.statuses.tolist() == statuses
+    assert built.sizes[1:].tolist() == [0, 0]
+    points = built.data.tobytes()
     assert points[:4] == b"\x01\x04\x03\x00"
     assert int.from_bytes(points[4:8], "little") == len(payload)
     assert int.from_bytes(points[8:10], "little") == 13
@@ -162,8 +166,6 @@ def test_seek_points_are_as_described() -> None:
     assert points[16:26] == bytes(10)
     offsets = [int.from_bytes(points[i : i + 4], "little") for i in range(16, len(points), 10)]
     assert offsets == sorted(set(offsets))
-    assert build_seek_points_of(payload[:-40]) == (DecodeStatus.CORRUPT, b"")
-    assert build_seek_points_of(_jpeg(6, progressive=True)) == (DecodeStatus.UNSUPPORTED, b"")
 
 
 @pytest.mark.skipif(find_turbojpeg() is None, reason="no TurboJPEG library")

@@ -52,18 +52,13 @@ def test_tiny_beta_parameters_give_numbers() -> None:
 
 
 def test_discrete_laws() -> None:
-    """Chi-square of whole numbers, choices and permutations; the frequency of true."""
+    """Chi-square of whole numbers and choices; the frequency of true."""
     draws = _draws()
     counts = torch.bincount(draws.integers(3, 10) - 3, minlength=7)
     assert stats.chisquare(counts).pvalue > SIGNIFICANCE
     values, counts = draws.choice([0.5, -1.0, 2.0]).unique(return_counts=True)
     assert values.tolist() == [-1.0, 0.5, 2.0]
     assert stats.chisquare(counts).pvalue > SIGNIFICANCE
-    orders = draws.permutations(4)
-    assert torch.equal(orders.sort(1).values, torch.arange(4).expand(NUM, 4))
-    codes = (orders * torch.tensor([64, 16, 4, 1])).sum(1).unique(return_counts=True)[1]
-    assert len(codes) == 24
-    assert stats.chisquare(codes).pvalue > SIGNIFICANCE
     assert abs(draws.bernoulli(0.2).double().mean() - 0.2) < 5 * np.sqrt(0.16 / NUM)
     assert draws.words().unique().numel() == NUM
 
@@ -80,7 +75,7 @@ def test_draws_belong_to_samples() -> None:
     """Every law gives a sample alone what it gives it among others."""
 
     def of(draws: Draws) -> list[torch.Tensor]:
-        return [draws.beta(0.5, 0.5), draws.permutations(9), draws.words(), draws.uniform()]
+        return [draws.beta(0.5, 0.5), draws.words(), draws.uniform()]
 
     some = np.array([7, 3, 12_345])
     for together, alone in zip(of(_draws()), of(_draws(ids=some)), strict=True):

@@ -76,13 +76,6 @@ def build_seek_points(batch: EncodedBatch, *, num_threads: int | None = None) ->
     return SeekPoints(data, np.cumsum(sizes) - sizes, sizes, statuses)
 
 
-def build_seek_points_of(payload: bytes) -> tuple[DecodeStatus, bytes]:
-    """The status and the seek points of one JPEG file; no bytes unless the status is OK."""
-    batch = EncodedBatch.from_payloads([payload])
-    status, points = _build(batch, 0, NativeDecoder())
-    return status, points.tobytes()
-
-
 def _build(
     batch: EncodedBatch, row: int, decoder: NativeDecoder
 ) -> tuple[DecodeStatus, NDArray[np.uint8]]:

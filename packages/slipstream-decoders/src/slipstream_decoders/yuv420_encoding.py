@@ -6,7 +6,6 @@ Pillow take what the native decoder refuses, as in crops.
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,9 +27,11 @@ from slipstream_decoders.batch import (
 )
 from slipstream_decoders.buffers import Buffers
 from slipstream_decoders.context import BatchContext
-from slipstream_decoders.engines.base import MAX_PIXELS
+from slipstream_decoders.decode import screened
+from slipstream_decoders.engines.idle import IdlePool
 from slipstream_decoders.engines.native import NativeDecoder
 from slipstream_decoders.engines.pillow import PillowEngine
+from slipstream_decoders.engines.stored import expected_bytes, wrong_size
 from slipstream_decoders.status import DecodeStatus, failed_rows, raise_for_status
 from slipstream_decoders.threads import kernel_threads
 from slipstream_decoders.views import addresses_of
@@ -39,7 +40,7 @@ from slipstream_decoders.yuv420 import yuv420_size
 _NOTHING = np.empty(0, np.uint8)
 _BLOCK_BYTES = 64 << 20
 
-_idle: queue.SimpleQueue[NativeDecoder] = queue.SimpleQueue()
+_idle = IdlePool(NativeDecoder)
 """Decoders of runs that have ended, with their tables and memory."""
 
 
@@ -76,14 +77,12 @@ def build_yuv420(
         are those that it holds; chroma of another sampling is averaged (or, if it is coarser,
         repeated). The bytes depend on the payloads and the decoders' versions alone.
     """
-    images = Yuv420Images([_NOTHING] * len(batch), np.zeros(len(batch), np.int32))
+    images = Yuv420Images([_NOTHING] * len(batch), screened(batch, None))
 
     def build(begin: int, end: int) -> None:
-        encoder = _Encoder(batch, _take_decoder())
-        statuses = _screened(batch, begin, end)
-        rows = begin + np.flatnonzero(statuses == DecodeStatus.OK)
+        encoder = _Encoder(batch, _idle.take())
+        rows = begin + np.flatnonzero(images.statuses[begin:end] == DecodeStatus.OK)
         payloads = _room(batch, rows, buffers)
-        images.statuses[begin:end] = statuses
         encoder.decode_natively(rows, payloads, images.statuses)
         refused = images.statuses[rows] != DecodeStatus.OK
         for row, payload, is_refused in zip(rows.tolist(), payloads, refused.tolist(), strict=True):
@@ -98,23 +97,6 @@ def build_yuv420(
 
     kernel_threads(num_threads).run(build, len(batch))
     return images
-
-
-def _take_decoder() -> NativeDecoder:
-    try:
-        return _idle.get_nowait()
-    except queue.Empty:
-        return NativeDecoder()
-
-
-def _screened(batch: EncodedBatch, begin: int, end: int) -> NDArray[np.int32]:
-    """Statuses before decoding of some rows."""
-    heights, widths = (side[begin:end].astype(np.int64) for side in (batch.heights, batch.widths))
-    statuses = np.zeros(end - begin, np.int32)
-    statuses[heights * widths > MAX_PIXELS] = DecodeStatus.UNSUPPORTED
-    is_readable = (np.minimum(heights, widths) > 0) & (batch.codecs[begin:end] <= CODEC_RGB)
-    statuses[~is_readable] = DecodeStatus.UNREADABLE
-    return statuses
 
 
 def _room(
@@ -267,17 +249,13 @@ class _Encoder:
         return status, reason
 
     def _of_rgb(self, row: int, height: int, width: int, payload: NDArray[np.uint8]) -> _Result:
-        if int(self._batch.sizes[row]) != 3 * height * width:
-            return self._wrong_size(row, 3 * height * width)
+        if int(self._batch.sizes[row]) != expected_bytes(self._batch, row):
+            return DecodeStatus.CORRUPT, wrong_size(self._batch, row)
         pack_rgb(int(self._batch.addresses[row]), height, width, payload.ctypes.data)
         return DecodeStatus.OK, ""
 
     def _of_planes(self, row: int, payload: NDArray[np.uint8]) -> _Result:
-        if int(self._batch.sizes[row]) != payload.size:
-            return self._wrong_size(row, payload.size)
+        if int(self._batch.sizes[row]) != expected_bytes(self._batch, row):
+            return DecodeStatus.CORRUPT, wrong_size(self._batch, row)
         payload[:] = np.frombuffer(self._batch.payload(row), np.uint8)
         return DecodeStatus.OK, ""
-
-    def _wrong_size(self, row: int, expected: int) -> _Result:
-        size = int(self._batch.sizes[row])
-        return DecodeStatus.CORRUPT, f"the payload has {size} bytes, expected {expected}"

@@ -6,8 +6,6 @@ near the crop; without them at the start of the scan.
 
 from __future__ import annotations
 
-import queue
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,6 +45,7 @@ from slipstream_decoders._kernels.jpeg.rgb import (
 from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE_BYTES
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
+from slipstream_decoders.engines.idle import IdlePool
 from slipstream_decoders.status import DecodeStatus
 
 
@@ -129,17 +128,11 @@ class NativeEngine:
     name = "native"
 
     def __init__(self) -> None:
-        self._idle: queue.SimpleQueue[NativeDecoder] = queue.SimpleQueue()
-
-    def _take(self) -> NativeDecoder:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return NativeDecoder()
+        self._idle = IdlePool(NativeDecoder)
 
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
         """See ``Engine``."""
-        decoder = self._take()
+        decoder = self._idle.take()
         if job.quality == "exact":
             _crop_exact(decoder, job, rows)
         else:
@@ -149,7 +142,7 @@ class NativeEngine:
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """See ``Engine``."""
-        decoder = self._take()
+        decoder = self._idle.take()
         points, points_sizes = _seek_columns(batch)
         height, width = out.shape[:2]
         size = int(batch.sizes[row])

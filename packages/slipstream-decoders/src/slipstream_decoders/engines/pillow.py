@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import queue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
+from slipstream_decoders.engines.idle import IdlePool
 from slipstream_decoders.engines.resize import resize_exact
 from slipstream_decoders.status import DecodeStatus
 
@@ -21,14 +21,11 @@ class PillowEngine:
     name = "pillow"
 
     def __init__(self) -> None:
-        self._scratches: queue.SimpleQueue[Scratch] = queue.SimpleQueue()
+        self._idle = IdlePool(Scratch)
 
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
         """See ``Engine``. Both qualities are exact here."""
-        try:
-            scratch = self._scratches.get_nowait()
-        except queue.Empty:
-            scratch = Scratch()
+        scratch = self._idle.take()
         for row in rows.tolist():
             status, reason, pixels = _decode(job.batch, row)
             if pixels is not None:
@@ -37,7 +34,7 @@ class PillowEngine:
             if status:
                 job.reasons[row] = reason
         scratch.shrink()
-        self._scratches.put(scratch)
+        self._idle.put(scratch)
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """See ``Engine``."""

@@ -5,7 +5,6 @@ The native engine decodes them and copies those of planar payloads. It does not 
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from slipstream_decoders._kernels.jpeg.crop import Scratch as ScratchMemory
 from slipstream_decoders._kernels.patches import measure_run, write_run
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.buffers import Buffers
+from slipstream_decoders.engines.idle import IdlePool
 from slipstream_decoders.engines.native import NativeDecoder
 from slipstream_decoders.status import DecodeStatus
 from slipstream_decoders.threads import KernelThreads
@@ -44,7 +44,7 @@ class PlanesEngine:
     name = "planes"
 
     def __init__(self) -> None:
-        self._idle: queue.SimpleQueue[NativeDecoder] = queue.SimpleQueue()
+        self._idle = IdlePool(NativeDecoder)
 
     def patches(
         self,
@@ -79,7 +79,7 @@ class PlanesEngine:
         num_views = len(crops.outputs)
 
         def measure(begin: int, end: int) -> None:
-            decoder = self._take()
+            decoder = self._idle.take()
             memory = _scratch(decoder, 0, num_views)
             chosen = rows[begin:end]
             measure_run(
@@ -106,7 +106,7 @@ class PlanesEngine:
         targets[taken] = data.ctypes.data + starts
 
         def write(begin: int, end: int) -> None:
-            decoder = self._take()
+            decoder = self._idle.take()
             chosen = taken[begin:end]
             memory = _scratch(decoder, int(batch.sizes[chosen].max()), num_views)
             write_run(
@@ -129,12 +129,6 @@ class PlanesEngine:
         layout = layouts[taken]
         layout[:, [0, 2, 3]] += starts[:, None]
         return PlanarPatches(taken[sound], data, layout[sound], regions[taken][sound])
-
-    def _take(self) -> NativeDecoder:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return NativeDecoder()
 
 
 def _images_of(batch: EncodedBatch) -> NDArray[np.int64]:

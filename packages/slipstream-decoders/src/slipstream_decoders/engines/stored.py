@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +17,7 @@ from slipstream_decoders._kernels.stored import Scratch as ScratchMemory
 from slipstream_decoders._kernels.yuv420 import interleave
 from slipstream_decoders.batch import CODEC_RGB, EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
+from slipstream_decoders.engines.idle import IdlePool
 from slipstream_decoders.status import DecodeStatus
 from slipstream_decoders.yuv420 import yuv420_size
 
@@ -33,14 +32,11 @@ class StoredPixelsEngine:
     name = "stored"
 
     def __init__(self) -> None:
-        self._scratches: queue.SimpleQueue[Scratch] = queue.SimpleQueue()
+        self._idle = IdlePool(Scratch)
 
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
         """See ``Engine``."""
-        try:
-            scratch = self._scratches.get_nowait()
-        except queue.Empty:
-            scratch = Scratch()
+        scratch = self._idle.take()
         batch = job.batch
         mode = PLANES_TO_RGB if job.quality == "fast" else PIXELS_TO_RGB
         if job.colors == "yuv":
@@ -61,14 +57,14 @@ class StoredPixelsEngine:
             job.statuses,
         )
         for row in rows[job.statuses[rows] == DecodeStatus.CORRUPT].tolist():
-            job.reasons[row] = _wrong_size(batch, row)
+            job.reasons[row] = wrong_size(batch, row)
         scratch.shrink()
-        self._scratches.put(scratch)
+        self._idle.put(scratch)
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """See ``Engine``."""
-        if int(batch.sizes[row]) != _expected_bytes(batch, row):
-            return DecodeStatus.CORRUPT, _wrong_size(batch, row)
+        if int(batch.sizes[row]) != expected_bytes(batch, row):
+            return DecodeStatus.CORRUPT, wrong_size(batch, row)
         height, width = out.shape[:2]
         if batch.codecs[row] == CODEC_RGB:
             out[:] = np.frombuffer(batch.payload(row), np.uint8).reshape(out.shape)
@@ -78,10 +74,12 @@ class StoredPixelsEngine:
         return DecodeStatus.OK, ""
 
 
-def _expected_bytes(batch: EncodedBatch, row: int) -> int:
+def expected_bytes(batch: EncodedBatch, row: int) -> int:
+    """Bytes of a payload that holds pixels or planes, by the size of its image."""
     height, width = int(batch.heights[row]), int(batch.widths[row])
     return 3 * height * width if batch.codecs[row] == CODEC_RGB else yuv420_size(height, width)
 
 
-def _wrong_size(batch: EncodedBatch, row: int) -> str:
-    return f"the payload has {int(batch.sizes[row])} bytes, expected {_expected_bytes(batch, row)}"
+def wrong_size(batch: EncodedBatch, row: int) -> str:
+    """Why a payload that has not as many is refused."""
+    return f"the payload has {int(batch.sizes[row])} bytes, expected {expected_bytes(batch, row)}"

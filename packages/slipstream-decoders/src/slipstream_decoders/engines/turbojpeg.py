@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import queue
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +11,7 @@ from slipstream_decoders._kernels.turbojpeg import crop_run, decode_rgb
 from slipstream_decoders._turbojpeg.library import load_turbojpeg
 from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.engines.base import CropJob, Scratch
+from slipstream_decoders.engines.idle import IdlePool
 
 
 class _Memory:
@@ -30,17 +29,11 @@ class TurboJpegEngine:
 
     def __init__(self) -> None:
         self._library = load_turbojpeg()
-        self._idle: queue.SimpleQueue[_Memory] = queue.SimpleQueue()
-
-    def _take(self) -> _Memory:
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            return _Memory()
+        self._idle = IdlePool(_Memory)
 
     def crop(self, job: CropJob, rows: NDArray[np.int64]) -> None:
         """See ``Engine``."""
-        worker = self._take()
+        worker = self._idle.take()
         batch = job.batch
         heights, widths = batch.heights[rows].astype(np.int64), batch.widths[rows].astype(np.int64)
         pixels = worker.scratch.get("pixels", _max_image_bytes(heights, widths))
@@ -74,7 +67,7 @@ class TurboJpegEngine:
 
     def whole(self, batch: EncodedBatch, row: int, out: NDArray[np.uint8]) -> tuple[int, str]:
         """See ``Engine``."""
-        worker, handle = self._take(), self._library.new_handle()
+        worker, handle = self._idle.take(), self._library.new_handle()
         status = decode_rgb(
             self._library.addresses,
             handle,

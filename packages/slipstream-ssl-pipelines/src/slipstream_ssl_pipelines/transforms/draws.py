@@ -74,10 +74,6 @@ class Draws:
         """One of the values, float32, (B,)."""
         return _tensor(np.asarray(values, np.float64)[self._integers(0, len(values))])
 
-    def permutations(self, size: int) -> torch.Tensor:
-        """An order of ``range(size)`` for each sample, int64, (B, size)."""
-        return torch.from_numpy(np.argsort(self.numbers(size), axis=1, kind="stable"))
-
     def words(self) -> torch.Tensor:
         """A random word for each sample, int64, (B,): the seed of its noise."""
         high, low = np.floor(self.numbers(2) * 2.0**32).astype(np.uint64).T

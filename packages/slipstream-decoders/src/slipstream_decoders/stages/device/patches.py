@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from slipstream_decoders.buffers import Buffers
 from slipstream_decoders.views import View
 
-LAYOUT: Final = ("luma", "pitch", "blue", "red", "chroma_pitch", "ratio_y", "ratio_x")
-"""Columns of ``Patches.layout``."""
-
 INTEGERS: Final = 20
 """Columns of ``Geometry.integers``: those of ``Patches.layout``; then row of the output, whether it
 is mirrored, whether there is chroma; first pixel, pixels and taps of luma's x and y, then taps of
@@ -33,8 +30,9 @@ class Patches:
     data: torch.Tensor
     """uint8, one axis."""
     layout: NDArray[np.int64]
-    """Shape (N, 7): where planes Y, Cb and Cr begin in ``data``, bytes between their rows, and luma
-    pixels for one of chroma, 0 for a gray image. Of interleaved RGB the first two are used."""
+    """Shape (N, 7): where plane Y begins in ``data``, bytes from one of its rows to the next; where
+    Cb and Cr begin, bytes from one of their rows to the next; luma pixels for one of chroma down
+    and across, 0 for a gray image. Of interleaved RGB the first two are used."""
     regions: NDArray[np.int64]
     """Shape (N, 4): x, y, width, height of the patch in its image; x and y are multiples of the
     ratios."""
