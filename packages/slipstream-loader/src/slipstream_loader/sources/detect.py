@@ -30,6 +30,7 @@ from slipstream_loader.sources.parquet import (
     LocalTables,
     TableSource,
     holds_tables,
+    names_in,
 )
 from slipstream_loader.sources.prebuilt import is_prebuilt, open_prebuilt
 from slipstream_loader.sources.sequence import SequenceSource
@@ -165,8 +166,7 @@ def _tables_at(url: str, access: AccessOptions) -> TableSource:
 
 def _tables_in(directory: Path, access: AccessOptions) -> TableSource:
     """The tables of a folder that has no images beside them."""
-    files = (path.name for pattern in ("*", "*/*") for path in directory.glob(pattern))
-    if any(map(is_image_name, files)):
+    if any(map(is_image_name, names_in(directory))):
         raise SourceError(
             f"{directory} holds images and tables: give ImageFolderSource(folder) for the images, "
             "ManifestSource(table) for the images that a table lists, or name the table, or a "
