@@ -384,6 +384,16 @@ def test_what_killed_runs_left_is_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_whose_files_come_and_go_is_not_left_behind(tmp_path: Path) -> None:
+    """A file that gets its name while others look keeps its run."""
+    incoming = Incoming(tmp_path / "incoming")
+    with incoming:
+        own = incoming.path_for(tmp_path / "file")
+        own.symlink_to(tmp_path / "gone")  # is listed, and is not there
+        with Incoming(tmp_path / "incoming"):
+            assert own.is_symlink()
+
+
 def test_etags_that_tell_nothing_are_no_failure(
     folder: S3Folder, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,7 +83,9 @@ def _token(file: Path) -> str:
 
 def _is_stale(run: Path) -> bool:
     """Whether nothing was written for a while."""
-    newest = 0.0
-    with suppress(FileNotFoundError):  # files come and go
-        newest = max(path.stat().st_mtime for path in (run, *run.iterdir()))
-    return time.time() - newest > _STALE_S
+    times = [0.0]
+    with suppress(FileNotFoundError):  # another process has removed it
+        for path in (run, *run.iterdir()):
+            with suppress(FileNotFoundError):  # a file that was right, and is in its place now
+                times.append(path.stat().st_mtime)
+    return time.time() - max(times) > _STALE_S
