@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(60)
 def _iterator(
     make: Callable[[int], int], num_batches: int, ahead: int = 3
 ) -> PrefetchIterator[int]:
-    return PrefetchIterator(make, num_batches, ahead, Telemetry())
+    return PrefetchIterator(make, num_batches, ahead, min(2, ahead), Telemetry())
 
 
 def _batch_threads() -> list[threading.Thread]:

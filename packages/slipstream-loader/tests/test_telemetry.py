@@ -86,13 +86,13 @@ def test_a_consumer_that_waits_is_told_from_batches_that_wait(clock: Clock) -> N
         return number
 
     waiting = Telemetry()
-    assert list(PrefetchIterator(make_slowly, 5, 1, waiting)) == list(range(5))
+    assert list(PrefetchIterator(make_slowly, 5, 1, 1, waiting)) == list(range(5))
     stats = waiting.snapshot()
     assert (stats.wait_seconds, stats.ready_seconds, stats.wait_share) == (10.0, 0.0, 1.0)
 
     ready = Telemetry()
     made_before = 5
-    batches = PrefetchIterator(lambda number: number, 5, 1, ready)
+    batches = PrefetchIterator(lambda number: number, 5, 1, 1, ready)
     for number in range(5):
         clock.pass_time(2.0, after=("maker", made_before + number + 1))
         assert next(batches) == number

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from slipstream_cache import SampleReader, WarmUp
-from slipstream_decoders import BatchContext, StageLike, find_turbojpeg
+from slipstream_decoders import BatchContext, StageLike, default_num_threads, find_turbojpeg
 from slipstream_decoders.buffers import Buffers
 from slipstream_loader.batches import Batch
 from slipstream_loader.dataset import SlipstreamDataset
@@ -24,7 +24,7 @@ from slipstream_loader.growing_cache import GrowingCache, RequestAhead
 from slipstream_loader.mixture import first_ids_of
 from slipstream_loader.order import OrderName, QuasiRandom, checked_order
 from slipstream_loader.plan import EpochPlan
-from slipstream_loader.prefetch import PrefetchIterator
+from slipstream_loader.prefetch import PrefetchIterator, division_of_threads
 from slipstream_loader.prepare import open_samples
 from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
 from slipstream_loader.read_ahead import ReadAhead
@@ -60,7 +60,7 @@ class _Epoch:
     buffers: Buffers
     seed: int
     epoch: int
-    num_threads: int | None
+    num_threads: int
     has_padding: bool
     read_ahead: ReadAhead | RequestAhead
 
@@ -352,6 +352,8 @@ class SlipstreamLoader:
             self._reading = open_reading(self.cache, self._reading_options, self._telemetry)
         epoch, position = self._next_epoch, self._next_position
         plan = self._selection.plan(self.seed, epoch, position)
+        num_threads = self.num_threads or default_num_threads()
+        makers, threads_of_batch = division_of_threads(num_threads, self.batches_ahead)
         make = _Epoch(
             plan=plan,
             policy=self._reading.policy,
@@ -360,13 +362,14 @@ class SlipstreamLoader:
             buffers=self._buffers,
             seed=self.seed,
             epoch=epoch,
-            num_threads=self.num_threads,
+            num_threads=threads_of_batch,
             has_padding=self._ranks.world_size > 1 and not self._selection.drop_last,
             read_ahead=self._reading.read_ahead,
         ).make
         self._latest = _Progress(plan, epoch)
         self._next_epoch, self._next_position = epoch + 1, 0
-        return self._latest, PrefetchIterator(make, len(plan), self.batches_ahead, self._telemetry)
+        batches = PrefetchIterator(make, len(plan), self.batches_ahead, makers, self._telemetry)
+        return self._latest, batches
 
     @property
     def sampler(self) -> Any:

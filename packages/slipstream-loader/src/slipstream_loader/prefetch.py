@@ -20,6 +20,16 @@ _Batch = TypeVar("_Batch")
 _MAKERS = 2
 
 
+def division_of_threads(num_threads: int, ahead: int) -> tuple[int, int]:
+    """How many batches are made at once, and by how many threads each.
+
+    With no more threads than batches that are made at once, each batch is one thread's: nothing is
+    handed over, and what it reads and writes stays in one core's cache.
+    """
+    makers = min(_MAKERS, ahead)
+    return (num_threads, 1) if num_threads <= makers else (makers, num_threads)
+
+
 class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
     """Iterate over ``make(0), ..., make(num_batches - 1)``, made ahead.
 
@@ -32,6 +42,8 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
     num_batches : int
     ahead : int
         Batches made or being made that the consumer has not asked for; at least 1.
+    makers : int
+        Batches that are made at once, at most.
     telemetry : Telemetry
         Told how long each ``next()`` waited and how long each batch lay ready.
     """
@@ -41,6 +53,7 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
         make: Callable[[int], _Batch | None],
         num_batches: int,
         ahead: int,
+        makers: int,
         telemetry: Telemetry,
     ) -> None:
         def timed(number: int) -> tuple[_Batch | None, float]:
@@ -53,7 +66,7 @@ class PrefetchIterator(Iterator[_Batch], Generic[_Batch]):
         self._lock = threading.Lock()  # of what is pending: ``close`` may come from any thread
         self._remaining = iter(range(num_batches))
         self._pending: deque[Future[tuple[_Batch | None, float]]] = deque()
-        self._executor = ThreadPoolExecutor(min(_MAKERS, ahead), "slipstream-batch")
+        self._executor = ThreadPoolExecutor(makers, "slipstream-batch")
         for _ in range(ahead):
             self._submit_next()
 
