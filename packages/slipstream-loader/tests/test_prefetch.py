@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from slipstream_loader.prefetch import PrefetchIterator
+from slipstream_loader.prefetch import PrefetchIterator, division_of_threads
 from slipstream_loader.telemetry import Telemetry
 
 pytestmark = pytest.mark.timeout(60)
@@ -154,3 +154,12 @@ def test_an_interrupt_while_waiting_loses_no_batch() -> None:
         next(iterator)
     release.set()
     assert list(iterator) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("num_threads", "ahead", "makers", "each"),
+    [(1, 3, 1, 1), (2, 3, 2, 1), (2, 1, 1, 2), (3, 3, 2, 3), (16, 1, 1, 16)],
+)
+def test_threads_are_divided(num_threads: int, ahead: int, makers: int, each: int) -> None:
+    """Few threads make whole batches each, many make a batch together."""
+    assert division_of_threads(num_threads, ahead) == (makers, each)

@@ -188,7 +188,8 @@ class SlipstreamLoader:
     exclude_fields : sequence of str
         Fields that are not read.
     num_threads : int, optional
-        Threads that decode; default: the CPUs of this process. All loaders share them.
+        Threads that decode; default: the CPUs of this process. More than two are shared by all
+        loaders of the process.
     batches_ahead : int
         Batches made before the consumer asks for them.
     pin_memory : bool, optional
