@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from slipstream_loader import transcode
 from slipstream_loader.sources import TarSource, kept_file, neighbouring_reads
 from slipstream_loader.sources.block_reader import Block, BlockReader
 from slipstream_loader.sources.neighbouring_reads import NeighbouringReads
@@ -131,3 +132,15 @@ def test_children_read_blocks_that_another_thread_was_reading() -> None:
     assert end_child(child) == 0
     goes_on.set()
     assert [reader[n] for n in range(10)] == list(range(10))
+
+
+def test_children_decode_while_a_large_image_is_decoded() -> None:
+    """Its turn ends in the parent alone."""
+
+    def decode() -> bool:
+        with transcode._gate.decoding(transcode._PIXELS_AT_A_TIME):
+            return True
+
+    with transcode._gate.decoding(transcode._PIXELS_AT_A_TIME):
+        child = begin_child(decode)
+        assert end_child(child) == 0

@@ -22,6 +22,7 @@ from PIL import Image
 from slipstream_cache import Codec, Condition, ImageFlag, StorageOptions, StoredImage
 from slipstream_cache.image_header import ImageHeaderError, JpegHeader, read_jpeg_header
 from slipstream_decoders import rgb_to_yuv420, yuv420_size, yuv420_to_rgb
+from slipstream_loader.after_fork import restart_now_and_after_fork
 from slipstream_loader.errors import ImageDecodeError
 from slipstream_loader.image_files import (
     BAD_IMAGE_ERRORS,
@@ -45,6 +46,10 @@ class _PixelGate:
     """Lets threads decode as many pixels at a time as memory is meant for."""
 
     def __init__(self) -> None:
+        restart_now_and_after_fork(self)
+
+    def restart(self) -> None:
+        """See ``after_fork``: the parent's threads end their turns in the parent alone."""
         self._changed = threading.Condition()
         self._num_pixels = 0
 

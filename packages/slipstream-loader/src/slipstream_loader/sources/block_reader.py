@@ -21,7 +21,7 @@ from typing import Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstream_loader.sources.after_fork import restart_now_and_after_fork
+from slipstream_loader.after_fork import restart_now_and_after_fork
 
 T = TypeVar("T")
 

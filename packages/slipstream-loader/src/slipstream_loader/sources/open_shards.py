@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from slipstream_loader.sources.after_fork import restart_now_and_after_fork
+from slipstream_loader.after_fork import restart_now_and_after_fork
 
 T = TypeVar("T")
 

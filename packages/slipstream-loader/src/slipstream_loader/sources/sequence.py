@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 from slipstream_cache import FieldSpec
+from slipstream_loader.after_fork import restart_now_and_after_fork
 from slipstream_loader.errors import EmptyDatasetError, SourceError
-from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.content_hash import hash_samples
 from slipstream_loader.sources.sample_form import SampleForm
 

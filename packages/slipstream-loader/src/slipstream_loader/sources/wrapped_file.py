@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from slipstream_loader.sources.after_fork import restart_now_and_after_fork
+from slipstream_loader.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.stored_file import StoredFile
 
 

@@ -17,8 +17,8 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from slipstream_loader.after_fork import restart_now_and_after_fork
 from slipstream_loader.errors import SampleReadError
-from slipstream_loader.sources.after_fork import restart_now_and_after_fork
 from slipstream_loader.sources.litdata.arrow_rows import ArrowRows, has_rows, num_batches
 from slipstream_loader.sources.litdata.index import ChunkInfo, LitDataIndex
 from slipstream_loader.sources.litdata.items import FramedItems, Items, open_items
