@@ -138,9 +138,9 @@ def test_children_decode_while_a_large_image_is_decoded() -> None:
     """Its turn ends in the parent alone."""
 
     def decode() -> bool:
-        with transcode._gate.decoding(transcode._PIXELS_AT_A_TIME):
+        with transcode._turns.turn(1 << 40):
             return True
 
-    with transcode._gate.decoding(transcode._PIXELS_AT_A_TIME):
+    with transcode._turns.turn(1 << 40):
         child = begin_child(decode)
         assert end_child(child) == 0

@@ -23,7 +23,13 @@ from PIL import Image
 from slipstream_cache import Condition, FieldTypeError, SampleCache, StorageOptions
 from slipstream_cache.testing import make_jpeg
 from slipstream_decoders import DecodeCenterCrop, DecodeRandomResizedCrop
-from slipstream_loader import SlipstreamDataset, SlipstreamLoader, prepare_cache, transcode
+from slipstream_loader import (
+    SlipstreamDataset,
+    SlipstreamLoader,
+    decoding_memory,
+    prepare_cache,
+    transcode,
+)
 from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources import file_names
 from slipstream_loader.sources import parquet as parquet_module
@@ -303,17 +309,17 @@ def test_files_that_would_fill_the_memory(tmp_path: Path) -> None:
 
 
 def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pixels that all threads decode together are limited; a larger image goes alone."""
-    monkeypatch.setattr(transcode, "_PIXELS_AT_A_TIME", 100)
+    """What all threads decode together is limited; a larger image goes alone."""
+    monkeypatch.setattr(decoding_memory, "_BYTES_AT_A_TIME", 500)
     now, most = [], []
     load = transcode._load
 
-    def slow_load(image: Any, max_size: int | None) -> Any:
-        now.append(image.width * image.height)
+    def slow_load(opened: Any, max_size: int | None) -> Any:
+        now.append(opened.size[0] * opened.size[1])
         most.append((len(now), sum(now)))
         threading.Event().wait(0.02)
-        now.remove(image.width * image.height)
-        return load(image, max_size)
+        now.remove(opened.size[0] * opened.size[1])
+        return load(opened, max_size)
 
     monkeypatch.setattr(transcode, "_load", slow_load)
     files = [png(side, side) for side in (4, 20, 5, 6, 30, 4, 7, 5)]

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import closing
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from slipstream_cache import Codec, Condition, ImageFlag, StorageOptions, StoredImage
 from slipstream_cache.image_header import ImageHeaderError, JpegHeader, read_jpeg_header
 from slipstream_decoders import rgb_to_yuv420, yuv420_size, yuv420_to_rgb
-from slipstream_loader.after_fork import restart_now_and_after_fork
+from slipstream_loader.decoding_memory import DecodingTurns, bytes_to_decode, excess
 from slipstream_loader.errors import ImageDecodeError
 from slipstream_loader.image_files import (
     BAD_IMAGE_ERRORS,
@@ -38,38 +37,22 @@ _MAX_JPEG_SIDE: Final = 65_500
 
 _EXIF_ORIENTATION: Final = 0x0112
 
-_PIXELS_AT_A_TIME: Final = 32 << 20
-"""Decoded by all threads together, in 4 to 8 bytes each; a larger image is decoded alone."""
+_ROWS_AT_ONCE: Final = 256
+"""Copied out of an image: Pillow takes twice the memory of what it copies at once."""
+
+_turns = DecodingTurns()
 
 
-class _PixelGate:
-    """Lets threads decode as many pixels at a time as memory is meant for."""
+class _Opened(NamedTuple):
+    """An image file whose header was read."""
 
-    def __init__(self) -> None:
-        restart_now_and_after_fork(self)
-
-    def restart(self) -> None:
-        """See ``after_fork``: the parent's threads end their turns in the parent alone."""
-        self._changed = threading.Condition()
-        self._num_pixels = 0
-
-    @contextmanager
-    def decoding(self, num_pixels: int) -> Iterator[None]:
-        """Wait for the turn of an image."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self._num_pixels or self._num_pixels + num_pixels <= _PIXELS_AT_A_TIME
-            )
-            self._num_pixels += num_pixels
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._num_pixels -= num_pixels
-                self._changed.notify_all()
-
-
-_gate = _PixelGate()
+    image: Image.Image
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    target: tuple[int, int] | None
+    """Width and height that it is shrunk to; None if it is not above ``max_size``."""
+    box: tuple[float, float, float, float] | None
+    """What a decoder that shrinks by itself makes of it, to be shrunk further."""
 
 
 def transcode(payload: bytes, options: StorageOptions) -> StoredImage:
@@ -100,25 +83,39 @@ def transcode(payload: bytes, options: StorageOptions) -> StoredImage:
     header = _jpeg_header(payload)
     with StrictPillow():
         try:
-            image = open_image(payload)
+            opened = _open(payload, options.max_size)
         except BAD_IMAGE_ERRORS as error:
             return _unchanged(payload, header, (0, 0), describe_problem(error))
-        with _gate.decoding(image.width * image.height):
-            return _decoded_and_stored(image, payload, header, options)
+        num_bytes = bytes_to_decode(opened.image, opened.size, options.codec, opened.target)
+        problem = excess(opened.image, opened.size, num_bytes)
+        if problem is not None:
+            return _unchanged(payload, header, opened.size, problem)
+        with _turns.turn(num_bytes), closing(opened.image):
+            return _decoded_and_stored(opened, payload, header, options)
+
+
+def _open(payload: bytes, max_size: int | None) -> _Opened:
+    image = open_image(payload)
+    size = image.size
+    if max_size is None or max(size) <= max_size:
+        return _Opened(image, size, None, None)
+    target = _shrunk(size, max_size)
+    # A JPEG may be decoded at 1/2, 1/4 or 1/8: twice the final size is enough for the filter.
+    drafted = image.draft(None, (2 * target[0], 2 * target[1]))
+    return _Opened(image, size, target, drafted and drafted[1])
 
 
 def _decoded_and_stored(
-    image: Image.Image, payload: bytes, header: JpegHeader | None, options: StorageOptions
+    opened: _Opened, payload: bytes, header: JpegHeader | None, options: StorageOptions
 ) -> StoredImage:
-    """See `transcode`; `image` is the payload, opened."""
-    size = image.size
+    """See `transcode`; `opened` is the payload."""
     try:
-        pixels = _load(image, options.max_size)
-        orientation = _orientation(image, header)
+        pixels = _load(opened, options.max_size)
+        orientation = _orientation(opened.image, header)
     except BAD_IMAGE_ERRORS as error:
-        return _unchanged(payload, header, size, describe_problem(error))
-    if header is not None and header.is_plain and not _is_above(size, options.max_size):
-        return _unchanged(payload, header, size, None)
+        return _unchanged(payload, header, opened.size, describe_problem(error))
+    if header is not None and header.is_plain and opened.target is None:
+        return _unchanged(payload, header, opened.size, None)
     stored, codec = _encode(pixels, _codec_of(payload, pixels.size, options), options.quality)
     return StoredImage(
         payload=stored,
@@ -155,23 +152,15 @@ def _unchanged(
     )
 
 
-def _load(image: Image.Image, max_size: int | None) -> Image.Image:
+def _load(opened: _Opened, max_size: int | None) -> Image.Image:
     """Decode all pixels, shrunk if need be, to mode L or RGB."""
-    if max_size is None or not _is_above(image.size, max_size):
-        image.load()
-        return to_grey_or_rgb(image)
-    target = _shrunk(image.size, max_size)
-    # A JPEG may be decoded at 1/2, 1/4 or 1/8: twice the final size is enough for the filter.
-    drafted = image.draft(None, (2 * target[0], 2 * target[1]))
-    image.load()
-    pixels = to_grey_or_rgb(image)
-    if drafted is not None:
-        return pixels.resize(target, Image.Resampling.LANCZOS, box=drafted[1])
+    opened.image.load()
+    pixels = to_grey_or_rgb(opened.image)
+    if max_size is None or opened.target is None:
+        return pixels
+    if opened.box is not None:
+        return pixels.resize(opened.target, Image.Resampling.LANCZOS, box=opened.box)
     return pixels.resize(_shrunk(pixels.size, max_size), Image.Resampling.LANCZOS)
-
-
-def _is_above(size: tuple[int, int], max_size: int | None) -> bool:
-    return max_size is not None and max(size) > max_size
 
 
 def _shrunk(size: tuple[int, int], max_size: int) -> tuple[int, int]:
@@ -202,12 +191,22 @@ def _codec_of(payload: bytes, size: tuple[int, int], options: StorageOptions) ->
 
 def _encode(pixels: Image.Image, codec: str, quality: int) -> tuple[bytes, Codec]:
     if codec == "yuv420":
-        return rgb_to_yuv420(np.asarray(pixels.convert("RGB"))).tobytes(), Codec.YUV420
+        return rgb_to_yuv420(_rgb(pixels)).tobytes(), Codec.YUV420
     if codec == "rgb" or max(pixels.size) > _MAX_JPEG_SIDE:
-        return pixels.convert("RGB").tobytes(), Codec.RGB
+        return _rgb(pixels).tobytes(), Codec.RGB
     file = io.BytesIO()
     pixels.save(file, "JPEG", quality=quality, subsampling=0, comment=b"")
     return file.getvalue(), Codec.JPEG
+
+
+def _rgb(pixels: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an image of mode L or RGB; shape (H, W, 3)."""
+    array = np.empty((pixels.height, pixels.width, 3), np.uint8)
+    for top in range(0, pixels.height, _ROWS_AT_ONCE):
+        bottom = min(top + _ROWS_AT_ONCE, pixels.height)
+        rows = pixels.crop((0, top, pixels.width, bottom))
+        array[top:bottom] = np.asarray(rows.convert("RGB"))
+    return array
 
 
 def decode_stored(payload: bytes, codec: Codec, height: int, width: int) -> Image.Image:
