@@ -80,12 +80,11 @@ PAYLOADS = [_payload(*sides) for sides in SIDES]
 BATCH = EncodedBatch.from_payloads(PAYLOADS)
 
 
-def _with_points(batch: EncodedBatch) -> EncodedBatch:
-    points = build_seek_points(batch)
-    return batch.with_seek_points(points.data, points.offsets, points.sizes)
-
-
-POINTED = _with_points(BATCH)
+@pytest.fixture(scope="module")
+def pointed() -> EncodedBatch:
+    """``BATCH`` with seek points: decoding kernels make them, which no import should wait for."""
+    points = build_seek_points(BATCH)
+    return BATCH.with_seek_points(points.data, points.offsets, points.sizes)
 
 
 def _context(ids: list[int] = ALL, **changes: int) -> BatchContext:
@@ -99,12 +98,14 @@ def _views(stage: Stage, batch: EncodedBatch = BATCH) -> dict[str, torch.Tensor]
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("quality", ["fast", "exact"])
 @pytest.mark.parametrize("mode", ["standard", "direct"])
-def test_pixels_are_those_of_separate_decodes(engine: str, quality: str, mode: str) -> None:
+def test_pixels_are_those_of_separate_decodes(
+    pointed: EncodedBatch, engine: str, quality: str, mode: str
+) -> None:
     """Bit for bit, with and without seek points, for every engine and quality."""
     options = {"engine": engine, "quality": quality}
     multi = DecodeMultiRandomResizedCrop(CROPS, crop_mode=mode, **options)  # type: ignore[arg-type]
     law = DecodeRandomResizedCrop if mode == "standard" else DecodeDirectRandomResizedCrop
-    for batch in (BATCH, POINTED):
+    for batch in (BATCH, pointed):
         views = _views(multi, batch)
         assert list(views) == list(CROPS)
         for name, arguments in CROPS.items():
@@ -117,12 +118,12 @@ def test_pixels_are_those_of_separate_decodes(engine: str, quality: str, mode: s
 @settings(max_examples=15)
 @given(data=st.data(), quality=st.sampled_from(["fast", "exact"]), flip=st.booleans())
 def test_any_boxes_of_one_decode_give_the_pixels_of_each_alone(
-    data: st.DataObject, quality: str, flip: bool
+    pointed: EncodedBatch, data: st.DataObject, quality: str, flip: bool
 ) -> None:
     """Near or far apart, overlapping or not, to any size, mirrored or not."""
     row = data.draw(st.sampled_from([0, 2, 4]))
     height, width = SIDES[row]
-    batch = POINTED.take(np.array([row]))
+    batch = pointed.take(np.array([row]))
     views = []
     for _ in range(data.draw(st.integers(1, 5))):
         x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
