@@ -274,6 +274,7 @@ COMPILED = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0:RuntimeWarning")
 @pytest.mark.parametrize("stage", COMPILED, ids=_name)
 def test_transform_is_one_graph(stage: ImageTransform) -> None:
     """``torch.compile`` takes ``transform`` whole, of each family."""
