@@ -155,15 +155,15 @@ def test_a_loader_that_is_sent_to_a_fresh_process(
     run.set_epoch(0)
     (tmp_path / "loader.pickle").write_bytes(pickle.dumps(run))
     code = (
-        "import pickle, sys\n"
-        "run = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "import pathlib, pickle, sys\n"
+        "run = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
         "print([batch['image'].double().mean().item() for batch in run])\n"
     )
     child = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "loader.pickle")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     assert child.stdout.strip() == str(expected)

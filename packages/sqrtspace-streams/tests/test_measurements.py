@@ -21,7 +21,7 @@ from sqrtspace_streams.report import Report, Verdict, compare, is_equivalent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 _CHILD = """
-import psutil, re, sys, resource
+import pathlib, psutil, re, sys, resource
 from sqrtspace_streams.metrics import Meter
 fat = bytearray(300_000_000); del fat
 before, io = resource.getrusage(resource.RUSAGE_SELF), psutil.Process().io_counters()
@@ -32,7 +32,7 @@ with Meter() as meter:
     del block
 after = resource.getrusage(resource.RUSAGE_SELF)
 written = psutil.Process().io_counters().write_bytes - io.write_bytes
-peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) * 1024
 print(meter.usage.to_json())
 print(peak, after.ru_minflt - before.ru_minflt, after.ru_majflt - before.ru_majflt, written)
 """
