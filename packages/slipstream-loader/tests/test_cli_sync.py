@@ -115,3 +115,16 @@ def test_failures_are_one_error(s3_bucket: Any, monkeypatch: pytest.MonkeyPatch)
     run = slipstream("sync", "ls", s3_bucket.url)
     assert isinstance(run.exception, S3AccessError)
     assert "no credentials" in str(run.exception)
+
+
+@pytest.mark.parametrize("key", ["", "slipcache-", "../lab", "0", "{key}/parts"])
+def test_only_a_key_is_deleted(key: str, cache: SampleCache, s3_bucket: Any) -> None:
+    """An empty variable of a script, or part of a path, deletes nothing, of nobody."""
+    url = f"{s3_bucket.url}/lab"
+    slipstream("sync", "up", cache.cache_dir, url)
+    s3_bucket.client.put_object(Bucket=s3_bucket.name, Key="lab/manifest.json", Body=b"x")
+    before = s3_bucket.client.list_objects_v2(Bucket=s3_bucket.name)["KeyCount"]
+    run = slipstream("sync", "prune", url, key.format(key=cache.key), "--yes")
+    assert run.exit_code == 1
+    assert isinstance(run.exception, (RemoteNotFoundError, ValueError)), run.output
+    assert s3_bucket.client.list_objects_v2(Bucket=s3_bucket.name)["KeyCount"] == before

@@ -53,6 +53,7 @@ PARTS: Final = "parts"
 """Below it are the files of caches."""
 ADDITION: Final = re.compile(r"((?:derived|index|stats)/[^/]+)/([0-9a-f]{16})\.json")
 """Name of the object that is an addition's manifest: its name, and the hash of its content."""
+_KEY: Final = re.compile(r"[0-9a-f]{16}")
 _SPARE_BYTES: Final = 64 << 20
 
 
@@ -81,8 +82,16 @@ class RemoteCache:
 
     @contextmanager
     def opened(self, key: str | None = None) -> Iterator[S3Folder]:
-        """The objects of one cache, or of all; afterwards no connection stays open."""
-        url = self.url.rstrip("/") + (f"/slipcache-{key}" if key else "")
+        """The objects of one cache, or of all; afterwards no connection stays open.
+
+        Raises
+        ------
+        ValueError
+            The key is not of the form that keys have: objects of others would be meant.
+        """
+        if key is not None and not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is no cache's key, which is 16 hexadecimal characters")
+        url = self.url.rstrip("/") + ("" if key is None else f"/slipcache-{key}")
         folder: S3Folder = _s3sync().S3Folder(url, self._connection)
         try:
             yield folder

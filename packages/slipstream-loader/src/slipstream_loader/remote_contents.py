@@ -70,7 +70,7 @@ def list_caches(remote: RemoteCache, key: str | None = None) -> list[SharedCache
     """
     objects: dict[str, dict[str, int]] = {}
     with remote.opened() as folder:
-        for stored in folder.list("slipcache-" + (f"{key}/" if key else "")):
+        for stored in folder.list("slipcache-" + ("" if key is None else f"{key}/")):
             match = _CACHE.fullmatch(stored.name)
             if match is not None:
                 objects.setdefault(match[1], {})[match[2]] = stored.size
