@@ -347,9 +347,12 @@ def rewrite(cache: SampleCache, **changes: Any) -> Any:
 
 
 def test_missing_caches_are_told(tmp_path: Path) -> None:
-    """No directory and an unfinished build are told apart."""
+    """No directory, another one and an unfinished build are told apart."""
     with pytest.raises(CacheNotFoundError, match="no such directory"):
         SampleCache.open(tmp_path / "nothing")
+    with pytest.raises(CacheNotFoundError, match="something else"):
+        SampleCache.open(tmp_path)
+    (tmp_path / "build.json").touch()
     with pytest.raises(FileNotFoundError, match="unfinished build"):
         SampleCache.open(tmp_path)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from slipstream_loader import (
 )
 from slipstream_loader.cli import app
 from slipstream_loader.exports import samples as samples_of_exports
+from slipstream_loader.exports.whole_file import whole_file
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -221,3 +223,27 @@ def test_the_command(cache: SampleCache, tmp_path: Path) -> None:
     assert len(ImageFolderSource(tmp_path / "f")) == 6
     run = runner.invoke(app, ["export", place, "--folder", "a", "--beton", "b"])
     assert run.exit_code == 2
+
+
+def test_what_json_does_not_hold(tmp_path: Path) -> None:
+    """Times and complex numbers are refused before anything is written."""
+    for name, value in (("when", np.datetime64(5, "s")), ("wave", np.complex64(1j))):
+        rows = [{"image": image(0), name: value}]
+        cache = prepare_cache(SlipstreamDataset(rows, cache_dir=tmp_path))
+        with pytest.raises(ExportError, match=name):
+            export_folder(cache, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        assert export_folder(cache, tmp_path / name, fields=["image"]).exists()
+
+
+def test_no_export_replaces_another(tmp_path: Path) -> None:
+    """Two that began at the same time: the first one's file stays."""
+    path = tmp_path / "train.beton"
+    with ExitStack() as late:
+        late.enter_context(whole_file(path)).write(b"second")
+        with whole_file(path) as file:
+            file.write(b"first")
+        with pytest.raises(ExportError, match="exists already"):
+            late.close()
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"first"

@@ -40,7 +40,7 @@ from slipstream_cache.errors import (
     ManifestError,
     UnsupportedVersionError,
 )
-from slipstream_cache.layout import MANIFEST_NAME, PART_MANIFEST_NAME
+from slipstream_cache.layout import JOURNAL_NAME, MANIFEST_NAME, PART_MANIFEST_NAME
 from slipstream_cache.manifest import (
     FileInfo,
     Manifest,
@@ -51,7 +51,6 @@ from slipstream_cache.manifest import (
     read_manifest,
 )
 from slipstream_cache.publish import (
-    JOURNAL_NAME,
     build_lock,
     discard,
     foreign_entries,

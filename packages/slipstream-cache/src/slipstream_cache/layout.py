@@ -14,6 +14,8 @@ FORMAT_NAME: Final = "slipcache"
 FORMAT_VERSION: Final = 2
 
 MANIFEST_NAME: Final = "manifest.json"
+JOURNAL_NAME: Final = "build.json"
+"""Of a build that is not finished."""
 PART_MANIFEST_NAME: Final = "part.json"
 
 MAX_PART_SAMPLES: Final = 65_536

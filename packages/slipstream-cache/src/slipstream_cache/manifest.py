@@ -20,7 +20,7 @@ from slipstream_cache.errors import (
     UnsupportedVersionError,
 )
 from slipstream_cache.field_types import field_files, validate_fields
-from slipstream_cache.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME
+from slipstream_cache.layout import FORMAT_NAME, FORMAT_VERSION, JOURNAL_NAME, MANIFEST_NAME
 from slipstream_cache.source import FieldSpec, StorageOptions
 
 _PART_NAME: Final = re.compile(r"part-\d{5,}")
@@ -160,7 +160,12 @@ def read_manifest(cache_dir: Path) -> Manifest:
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        state = "an unfinished build" if cache_dir.is_dir() else "no such directory"
+        if not cache_dir.is_dir():
+            state = "no such directory"
+        elif (cache_dir / JOURNAL_NAME).exists():
+            state = "an unfinished build"
+        else:
+            state = "a directory of something else"
         raise CacheNotFoundError(
             f"no published cache at {cache_dir}: {state} (no {MANIFEST_NAME}); "
             "build it with `slipstream build`"

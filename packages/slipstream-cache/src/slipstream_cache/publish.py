@@ -20,7 +20,13 @@ from typing import Any, Final
 from filelock import FileLock, Timeout
 
 from slipstream_cache.errors import CacheExistsError, ManifestError
-from slipstream_cache.layout import FORMAT_NAME, FORMAT_VERSION, MANIFEST_NAME, PART_MANIFEST_NAME
+from slipstream_cache.layout import (
+    FORMAT_NAME,
+    FORMAT_VERSION,
+    JOURNAL_NAME,
+    MANIFEST_NAME,
+    PART_MANIFEST_NAME,
+)
 from slipstream_cache.manifest import (
     FileInfo,
     PartInfo,
@@ -34,7 +40,6 @@ from slipstream_cache.source import FieldSpec
 
 _logger = logging.getLogger(__name__)
 
-JOURNAL_NAME: Final = "build.json"
 JOB_NAME: Final = "build.job"
 _LEFTOVER: Final = re.compile(r"(part-\d{5,}|manifest\.json|build\.json|build\.job)\.[0-9a-f]{12}")
 
@@ -122,16 +127,27 @@ def publish_file(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without hard links
-            if not path.exists():
-                temporary.rename(path)
-        sync_directory(path.parent)
+        name_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def name_file(temporary: Path, path: Path) -> bool:
+    """Give a synced file its name unless it is taken; returns whether it was free.
+
+    The temporary name may stay.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        temporary.rename(path)
+    finally:
+        sync_directory(path.parent)
+    return True
 
 
 def seal_part(temporary: Path, part: PartInfo, problems: list[dict[str, Any]]) -> PartInfo | None:

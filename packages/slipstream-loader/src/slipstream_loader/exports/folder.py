@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from slipstream_cache import SampleReader
+from slipstream_cache import FieldSpec, SampleReader
 from slipstream_loader.errors import ExportError
 from slipstream_loader.exports.samples import ExportedSamples
 from slipstream_loader.exports.whole_file import new_folder, whole_file
@@ -53,7 +53,7 @@ def export_folder(
     ------
     ExportError
         The folder holds something; there is not one image field; an image is unreadable; or a field
-        holds bytes, which JSON does not.
+        holds bytes, times or complex numbers, which JSON does not.
     """
     samples = ExportedSamples(cache, fields, verbose=verbose)
     if len(samples.image_fields) != 1:
@@ -62,9 +62,12 @@ def export_folder(
             "fields="
         )
     (image,) = samples.image_fields
-    binary = [name for name, spec in samples.fields.items() if spec.content == "bytes"]
-    if binary:
-        raise ExportError(f"field {binary[0]!r} holds bytes, which JSON does not: leave it out")
+    for name, spec in samples.fields.items():
+        if not _fits_json(spec):
+            raise ExportError(
+                f"field {name!r} holds {spec.content or spec.dtype}, which JSON does not: leave it "
+                "out"
+            )
     target = new_folder(Path(folder).expanduser().absolute())
     names = _names(samples)
     with whole_file(target / METADATA_NAME) as metadata:
@@ -94,7 +97,7 @@ def _names(samples: ExportedSamples) -> list[str]:
     numbered = [f"{number:0{width}}" for number in range(len(samples))]
     if labels is None:
         return numbered
-    label_width = len(str(max(labels)))
+    label_width = len(str(max(labels, default=0)))
     return [f"{label:0{label_width}}/{name}" for label, name in zip(labels, numbered, strict=True)]
 
 
@@ -149,6 +152,12 @@ def _agree(paths: list[str], labels: list[int]) -> bool:
     pairs = sorted(set(zip(tops, labels, strict=True)))
     one_each = len({top for top, _ in pairs}) == len(pairs)
     return one_each and [label for _, label in pairs] == list(range(len(pairs)))
+
+
+def _fits_json(spec: FieldSpec) -> bool:
+    if spec.kind == "dense":
+        return np.dtype(spec.dtype).kind in "biuf"
+    return spec.content != "bytes"
 
 
 def _as_json(value: Any) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from slipstream_cache.publish import temporary_path
+from slipstream_cache.publish import name_file, temporary_path
 from slipstream_loader.errors import ExportError
 
 
@@ -21,15 +21,17 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     ExportError
         There is something of this name already.
     """
+    taken = ExportError(f"{path} exists already: choose another place, or remove it first")
     if path.exists():
-        raise ExportError(f"{path} exists already: choose another place, or remove it first")
+        raise taken
     temporary = temporary_path(path)
     try:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(path)
+        if not name_file(temporary, path):
+            raise taken
     finally:
         temporary.unlink(missing_ok=True)
 
