@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch.distributed
 
 from slipstream_loader import LoaderError
 from slipstream_loader.ranks import Ranks, agreed_seed, check_agreement, find_ranks
@@ -46,6 +47,22 @@ def test_srun_but_not_a_batch_script(monkeypatch: pytest.MonkeyPatch) -> None:
     _set(monkeypatch, SLURM_STEP_ID="0", SLURM_PROCID="3", SLURM_NTASKS_PER_NODE="2")
     ranks = find_ranks(None)
     assert (ranks.rank, ranks.world_size, ranks.local_world_size) == (3, 4, 2)
+
+
+def test_nodes_of_srun_with_a_process_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names the ranks: what srun started tells how many share a node."""
+    _set(monkeypatch, SLURM_STEP_ID="0", SLURM_PROCID="3", SLURM_NTASKS="4")
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 3)
+    assert find_ranks(None) == Ranks(3, 4, 4)
+    _set(monkeypatch, SLURM_NTASKS_PER_NODE="2")
+    assert find_ranks(None) == Ranks(3, 4, 2)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 8)  # spawned by the tasks
+    assert find_ranks(None) == Ranks(3, 8, 8)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    _set(monkeypatch, RANK="3", WORLD_SIZE="4")  # set by the script, from SLURM's
+    assert find_ranks(None) == Ranks(3, 4, 2)
 
 
 def test_seeds() -> None:

@@ -14,8 +14,8 @@ from slipstream_loader.errors import LoaderError
 
 _logger = logging.getLogger(__name__)
 
-_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
-_SRUN = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE")
+_TORCHRUN = ("RANK", "WORLD_SIZE")
+_SRUN = ("SLURM_PROCID", "SLURM_NTASKS")
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,13 @@ def find_ranks(distributed: bool | None) -> Ranks:
         return Ranks()
     if is_group_ready():
         world_size = torch.distributed.get_world_size()
-        local = _environment_number("LOCAL_WORLD_SIZE", world_size)
-        return Ranks(torch.distributed.get_rank(), world_size, local)
+        return Ranks(torch.distributed.get_rank(), world_size, _local_world_size(world_size))
     for names in (_TORCHRUN, _SRUN):
-        # A batch script has SLURM_NTASKS too; only what srun starts are ranks.
-        if names == _SRUN and "SLURM_STEP_ID" not in os.environ:
+        if names == _SRUN and not _is_srun_step():
             continue
         if names[0] in os.environ and names[1] in os.environ:
             size = _environment_number(names[1], 1)
-            found = Ranks(
-                _environment_number(names[0], 0), size, _environment_number(names[2], size)
-            )
+            found = Ranks(_environment_number(names[0], 0), size, _local_world_size(size))
             _logger.info("rank %d of %d, from %s", found.rank, found.world_size, names[0])
             return found
     if distributed:
@@ -79,6 +75,20 @@ def find_ranks(distributed: bool | None) -> Ranks:
             "initialise torch.distributed before making the loader"
         )
     return Ranks()
+
+
+def _is_srun_step() -> bool:
+    """Whether srun started this process: a batch script has most of its variables too."""
+    return "SLURM_STEP_ID" in os.environ
+
+
+def _local_world_size(world_size: int) -> int:
+    """Ranks on this node: as torchrun says, or srun if it started all of them; else all."""
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        return _environment_number("LOCAL_WORLD_SIZE", world_size)
+    if _is_srun_step() and _environment_number("SLURM_NTASKS", 0) == world_size:
+        return _environment_number("SLURM_NTASKS_PER_NODE", world_size)
+    return world_size
 
 
 def _environment_number(name: str, default: int) -> int:
