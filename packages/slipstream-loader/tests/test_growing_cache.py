@@ -106,6 +106,7 @@ def test_batches_are_those_of_the_complete_cache(url: str, gate: Gate, tmp_path:
     """From the source alone, with the cache completed in the middle, and in the epoch after."""
     growing = make_loader(url, tmp_path / "a", overlap_build=True)
     assert isinstance(growing.cache, GrowingCache)
+    assert growing.cache.load_batch([0], []) == {}
     first = taken(growing)
     assert not list((tmp_path / "a").glob("slipcache-*/manifest.json"))
     iterator = iter(growing)

@@ -162,6 +162,16 @@ def test_an_epoch_has_every_sample_once(dataset: SlipstreamDataset) -> None:
         assert (ids == sorted(ids)) == (loader.order == "sequential")
 
 
+def test_a_mask_chooses_samples(dataset: SlipstreamDataset) -> None:
+    """One truth value for each sample; a mask of another data set is refused."""
+    mask = np.arange(37) % 5 == 1
+    loader = _loader(dataset, batch_size=3, shuffle=False, indices=mask)
+    assert [int(i) for batch in loader for i in batch["_indices"]] == [*range(1, 37, 5)]
+    for wrong in (mask[:-1], np.append(mask, False), mask[:, None]):
+        with pytest.raises(ValueError, match="37 samples"):
+            _loader(dataset, indices=wrong)
+
+
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batch_size=st.integers(1, 40),

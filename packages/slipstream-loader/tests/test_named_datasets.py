@@ -86,6 +86,8 @@ def test_imagenet_prepared(photos: Path, tmp_path: Path) -> None:
     assert next(iter(loader))["label"].tolist() == folder.targets
     other = ImageNet1k_s256_l512(tmp_path / "root/val", split="none", jpeg_quality=91)
     assert other.fingerprint() != source.fingerprint() != folder.source.fingerprint()
+    with pytest.raises(SourceError, match=r"no split 'valid'; it has \['val'\]"):
+        ImageNet1k_s256_l512(tmp_path / "root", split="valid")
     bad = next((tmp_path / "root/val").rglob("*.jpg"))
     bad.write_bytes(bad.read_bytes()[:200])
     again = ImageNet1k_s256_l512(tmp_path / "root")

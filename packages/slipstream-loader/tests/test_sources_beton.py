@@ -288,6 +288,8 @@ def test_from_s3(written: bytes, tmp_path: Path, s3_bucket: Any, monkeypatch: An
     (tmp_path / "a.beton").write_bytes(written)
     remote = SlipstreamDataset(f"{s3_bucket.url}/a/b.ffcv", cache_dir=tmp_path)
     local = SlipstreamDataset(tmp_path / "a.beton", cache_dir=tmp_path)
+    url, options = f"{s3_bucket.url}/a/b.ffcv", {"region_name": "us-east-1"}
+    assert FFCVFileReader(url, storage_options=options)[2] == samples()[2]
     assert [remote[n] for n in (4, 0, 1, 2, 3, 5)] == [samples()[n] for n in (4, 0, 1, 2, 3, 5)]
     assert remote.cache_path == local.cache_path
     assert is_sequential(remote.source) == is_sequential(local.source)  # so the parts are the same

@@ -174,7 +174,8 @@ class GrowingCache(SampleReader):
         if self._built is None:
             valid = check_ids(ids, len(self), self._cache_dir)
             try:
-                return {name: self._load(name, valid) for name in fields or self._fields}
+                names = list(self._fields) if fields is None else fields
+                return {name: self._load(name, valid) for name in names}
             except SampleReadError:
                 if self._built is None:
                     raise

@@ -12,7 +12,7 @@ from typing import Any, Final
 from PIL import Image
 
 from slipstream_cache import FieldSpec
-from slipstream_loader.errors import ImageDecodeError, SampleReadError
+from slipstream_loader.errors import ImageDecodeError, SampleReadError, SourceError
 from slipstream_loader.image_files import decode_image
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 
@@ -21,6 +21,7 @@ __all__ = ["ImageNet1k_s256_l512", "shrink_to_short_side"]
 _RECIPE: Final = "short 256, long 512, JPEG 1"
 _SHORT_SIDE: Final = 256
 _LONG_SIDE: Final = 512
+_SPLITS: Final = ("train", "val")
 
 
 class ImageNet1k_s256_l512:  # noqa: N801  (a name that is in use)
@@ -42,7 +43,7 @@ class ImageNet1k_s256_l512:  # noqa: N801  (a name that is in use)
     Raises
     ------
     SourceError
-        As ``ImageFolderSource``.
+        As ``ImageFolderSource``; or `root` holds other splits than this one.
     """
 
     kind: Final = "imagenet-s256-l512"
@@ -52,8 +53,14 @@ class ImageNet1k_s256_l512:  # noqa: N801  (a name that is in use)
     ) -> None:
         if not 1 <= jpeg_quality <= 100:
             raise ValueError(f"jpeg_quality is {jpeg_quality}; expected 1 to 100")
-        folder = Path(root).expanduser() / split
-        self._images = ImageFolderSource(folder if folder.is_dir() else Path(root))
+        root = Path(root).expanduser()
+        folder = root / split
+        if not folder.is_dir():
+            splits = [name for name in _SPLITS if (root / name).is_dir()]
+            if splits:  # they would be taken for the classes
+                raise SourceError(f"{root} has no split {split!r}; it has {splits}")
+            folder = root
+        self._images = ImageFolderSource(folder)
         self._quality = jpeg_quality
 
     @property

@@ -19,7 +19,7 @@ from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import DatasetArgumentError, SourceError
 from slipstream_loader.lit_dataset import SlipstreamLitDataset
 from slipstream_loader.loader import SlipstreamLoader
-from slipstream_loader.sources.beton import BetonSource
+from slipstream_loader.sources.beton import BetonSource, is_beton
 
 _logger = logging.getLogger(__name__)
 
@@ -69,15 +69,18 @@ class FFCVFileReader(SlipstreamDataset):
         verbose: bool = True,
         **options: Any,
     ) -> None:
-        source = BetonSource(ffcv_path)
+        is_known = is_beton(os.fspath(ffcv_path))  # the options tell how its URL is reached
+        source = ffcv_path if is_known else BetonSource(ffcv_path)
         super().__init__(source, cache_dir=cache_dir, **options)
         self.image_field, self.label_field = image_field, label_field
-        if image_field not in source.field_types:
+        if not isinstance(self.source, BetonSource):
+            raise SourceError(f"{self.source!r} is no file of FFCV")
+        if image_field not in self.field_types:
             raise SourceError(
-                f"{source.uri} has no field {image_field!r}; it has {list(source.field_types)}"
+                f"{self.source.uri} has no field {image_field!r}; it has {list(self.field_types)}"
             )
         if verbose:
-            _logger.info("%r", source)
+            _logger.info("%r", self.source)
 
 
 class StreamingDataset(SlipstreamDataset):

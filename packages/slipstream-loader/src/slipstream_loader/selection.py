@@ -40,7 +40,7 @@ def selection_of(
     names = ("weights", "sampler", "batch_sampler")
     weights, sampler, batch_sampler = (arguments[name] for name in names)
     indices, drop_last = arguments["indices"], arguments["drop_last"]
-    chosen = None if indices is None else _id_array(indices)
+    chosen = None if indices is None else _id_array(indices, len(cache))
     given = {name: arguments[name] for name in names}
     return Selection(
         num_stored=len(cache),
@@ -61,9 +61,13 @@ def _default_drop_last(order: OrderName | QuasiRandom, sampler: Iterable[int] | 
     return sampler is None and (order == "random" or isinstance(order, QuasiRandom))
 
 
-def _id_array(indices: ArrayLike) -> NDArray[np.int64]:
+def _id_array(indices: ArrayLike, num_stored: int) -> NDArray[np.int64]:
     array = np.asarray(indices)
     if array.dtype == bool:
+        if array.shape != (num_stored,):
+            raise ValueError(
+                f"indices is a mask of shape {array.shape}, and there are {num_stored} samples"
+            )
         array = np.flatnonzero(array)
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, got {array.dtype}")
