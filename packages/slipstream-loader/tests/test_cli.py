@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slipstream_cache import FieldSpec, build
+from slipstream_cache.testing import MemorySource
 from slipstream_loader import SlipstreamDataset, named_pipelines
 from slipstream_loader.cli import main
 from slipstream_loader.sample_images import write_sample_folder
@@ -233,3 +236,52 @@ for arguments in (
     )
     assert run.returncode == 0, run.stderr
     assert "nothing is wrong" in run.stdout
+
+
+def test_a_cache_without_samples(tmp_path: Path, slipstream: Command) -> None:
+    """What needs samples says that there are none; all else has nothing to do."""
+    fields = {"image": FieldSpec("image"), "label": FieldSpec("dense", "<i8")}
+    cache = build(MemorySource([], fields), tmp_path / "slipcache-0").cache_dir
+    for arguments in (["show", cache, "--out", "a.png"], ["bench", cache], ["stats", cache]):
+        run = slipstream(*arguments)
+        assert run.returncode == 1
+        assert re.fullmatch(r"error: .*no samples.*\n", run.stderr)
+    for target in ("--folder", "--webdataset", "--beton"):
+        run = slipstream("export", cache, target, target.strip("-"))
+        assert run.stdout.startswith("0 samples"), run.stderr
+    for _ in range(2):  # without seek points, and with them
+        for arguments in (["info", cache], ["report", cache, "--html", "a.html"]):
+            run = slipstream(*arguments)
+            assert run.returncode == 0, run.stderr
+        assert slipstream("index", cache, "--seek", "--field", "label").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["show", "nowhere", "--out", "none/a.png"],
+        ["show", "nowhere", "--out", "a.text"],
+        ["show", "nowhere", "--out", "folder.png"],
+        ["report", "nowhere", "--html", "none/a.html"],
+        ["report", "nowhere", "--html", "folder.png"],
+        ["bench", "nowhere", "--json", "none/a.json"],
+        ["demo", "--out", "none/a.png"],
+    ],
+)
+def test_places_to_write_to_are_looked_at_first(
+    arguments: list[str], tmp_path: Path, slipstream: Command
+) -> None:
+    """Not after the hours that a build or the reading of everything may take."""
+    (tmp_path / "folder.png").mkdir()
+    run = slipstream(*arguments)
+    assert run.returncode == 2
+    assert Path(arguments[-1]).name in run.stderr
+    assert "nowhere" not in run.stderr
+
+
+def test_names_that_are_not_unicode(folder: Path, tmp_path: Path, slipstream: Command) -> None:
+    """They are printed as far as they can be, where output takes nothing else than text."""
+    shutil.copytree(folder, place := tmp_path / "caf\udce9")
+    run = slipstream("show", place, "--out", tmp_path / "b\udce9.png", "--cache-dir", tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == f"{tmp_path}/b\\udce9.png\n"

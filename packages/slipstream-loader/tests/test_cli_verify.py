@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from slipstream_cache import FieldTypeError, RepairError, SampleCache
 from slipstream_loader import SlipstreamDataset
 from slipstream_loader.cli import app
+from slipstream_loader.errors import SourceError
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.sample_images import write_sample_folder
 
@@ -51,6 +52,10 @@ def test_damage_is_told_and_repaired(cache: SampleCache, tmp_path: Path) -> None
     write_sample_folder(tmp_path / "others", num_classes=3, images_per_class=5, seed=0)
     run = slipstream("verify", cache.cache_dir, "--repair", tmp_path / "others")
     assert isinstance(run.exception, RepairError)
+    for wrong in (tmp_path / "none", cache.cache_dir):  # told before everything is read
+        run = slipstream("verify", cache.cache_dir, "--repair", wrong)
+        assert isinstance(run.exception, SourceError)
+        assert run.stdout == ""
     run = slipstream("verify", cache.cache_dir, "--repair", tmp_path / "photos")
     assert run.exit_code == 0, run.output
     assert "repaired" in run.stdout

@@ -15,7 +15,7 @@ from slipstream_decoders import default_num_threads, named_stages, placed_stage,
 from slipstream_decoders.engines.choose import CropEngineName
 from slipstream_decoders.stages.device.nvimgcodec import is_nvimgcodec_installed
 from slipstream_loader.dataset import SlipstreamDataset
-from slipstream_loader.errors import SourceError
+from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.loader import SlipstreamLoader
 from slipstream_loader.named_pipelines import Stages
 from slipstream_loader.telemetry import LoaderStats
@@ -149,8 +149,10 @@ def image_loaders(
     Raises
     ------
     SourceError
-        If the data set has no images.
+        If the data set has no images, or no samples.
     """
+    if not len(dataset):
+        raise EmptyDatasetError("there are no samples to measure with")
     if not dataset.image_fields:
         raise SourceError(f"no field holds images; the fields are {list(dataset.field_types)}")
     image, *_ = dataset.image_fields

@@ -32,10 +32,12 @@ def write_sheet(
     Raises
     ------
     SourceError
-        If the cache has no image field.
+        If the cache has no image field, or there are no samples to show.
     """
     if not cache.image_fields:
         raise SourceError(f"{cache.cache_dir} has no image field")
+    if not sample_ids:
+        raise SourceError(f"{cache.cache_dir} has no samples")
     field = cache.image_fields[0]
     ids = np.array(list(sample_ids), np.int64)
     context = BatchContext(sample_ids=ids, seed=0)

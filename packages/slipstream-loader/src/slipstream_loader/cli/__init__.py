@@ -6,6 +6,7 @@ one clear line on stderr.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
@@ -43,6 +44,8 @@ app.add_typer(sync, name="sync")
 
 def main() -> None:
     """Entry point of the ``slipstream`` script."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     console = Console(stderr=True)
     logging.basicConfig(
         level=logging.WARNING,

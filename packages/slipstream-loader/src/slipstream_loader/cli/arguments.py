@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,33 @@ ThreadsOption = Annotated[
 ]
 BatchSizeOption = Annotated[int, typer.Option(min=1, help="Samples in a batch.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def written_file(path: Path | None) -> Path | None:
+    """A file to write that was named on the command line: looked at before the work begins.
+
+    Raises
+    ------
+    BadParameter
+        If it is a folder, or cannot be made where it would be.
+    """
+    if path is None:
+        return None
+    if path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder, expected a file to write")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise typer.BadParameter(f"{path} cannot be written: its folder is missing or read-only")
+    return path
+
+
+def written_picture(path: Path) -> Path:
+    """As ``written_file``, with the ending of a format that pictures are written in."""
+    from PIL import Image  # late: only few subcommands need it
+
+    if Image.registered_extensions().get(path.suffix.lower()) not in Image.SAVE:
+        raise typer.BadParameter(f"{path}: no pictures are written as {path.suffix!r}, use .png")
+    written_file(path)
+    return path
 
 
 def usable_device(name: str) -> str:

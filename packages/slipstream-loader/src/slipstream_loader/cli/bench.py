@@ -17,6 +17,7 @@ from slipstream_loader.cli.arguments import (
     ThreadsOption,
     image_pipeline,
     usable_device,
+    written_file,
 )
 from slipstream_loader.cli.tables import measurements_table
 from slipstream_loader.machine import machine_info, memcpy_bytes_per_second
@@ -49,7 +50,8 @@ def bench(
         typer.Option(help="Decode on this device, by each engine in turn; such as cuda."),
     ] = None,
     json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file.")
+        Path | None,
+        typer.Option("--json", help="Write the figures to this file.", callback=written_file),
     ] = None,
 ) -> None:
     """Measure images per second of one or more pipelines, in turns, warm."""

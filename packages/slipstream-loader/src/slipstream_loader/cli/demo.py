@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from slipstream_loader.cli.arguments import image_pipeline
+from slipstream_loader.cli.arguments import image_pipeline, written_picture
 from slipstream_loader.cli.facts import engines, image_facts
 from slipstream_loader.cli.tables import count, measurements_table, print_line
 from slipstream_loader.prepare import prepare_cache
@@ -20,9 +20,9 @@ def demo(
     source: Annotated[
         Path | None, typer.Option(help="A folder of your own images. Default: generated ones.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The contact sheet to write (PNG).")] = Path(
-        "slipstream-demo.png"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The contact sheet to write (PNG).", callback=written_picture)
+    ] = Path("slipstream-demo.png"),
 ) -> None:
     """Make a data set, build its cache, measure three pipelines and write a contact sheet."""
     console = Console()

@@ -71,9 +71,9 @@ def _engine_facts(cache: SampleCache, field: str, codecs: NDArray[np.int64]) -> 
         facts["converted to baseline"] = made
     num_jpeg, name = int(codecs[Codec.JPEG]), "engines"
     if points is not None:
-        sizes = np.concatenate([points.blobs(ids).sizes for ids in runs_of(len(cache))])
-        num_native = int((sizes > 0).sum())
-        num_bytes = size(int(sizes.sum()))
+        sizes = [points.blobs(ids).sizes for ids in runs_of(len(cache))]
+        num_native = sum(int((run > 0).sum()) for run in sizes)
+        num_bytes = size(sum(int(run.sum()) for run in sizes))
         facts["seek points"] = f"{num_native:,} of {num_jpeg:,} JPEGs, {num_bytes}"
     else:  # headers tell which JPEGs the native engine takes, unless their data is damaged
         facts["seek points"] = "none; slipstream index --seek"

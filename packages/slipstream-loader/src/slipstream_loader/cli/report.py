@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 import slipstream_cache
-from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument
+from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument, written_file
 from slipstream_loader.cli.tables import print_line
 from slipstream_loader.cli.verify import checking_bar
 from slipstream_loader.prepare import prepare_cache
@@ -18,7 +18,7 @@ from slipstream_loader.stored_source import StoredSource
 
 def report(
     source: SourceArgument,
-    html: Annotated[Path, typer.Option(help="The page to write.")],
+    html: Annotated[Path, typer.Option(help="The page to write.", callback=written_file)],
     full: Annotated[
         bool, typer.Option("--full", help="Read everything, as slipstream verify --full does.")
     ] = False,

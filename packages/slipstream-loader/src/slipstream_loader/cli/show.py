@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from slipstream_loader.cli.arguments import CacheDirOption, SourceArgument, image_pipeline
+from slipstream_loader.cli.arguments import (
+    CacheDirOption,
+    SourceArgument,
+    image_pipeline,
+    written_picture,
+)
 from slipstream_loader.cli.tables import print_line
 from slipstream_loader.prepare import prepare_cache
 from slipstream_loader.stored_source import StoredSource
@@ -15,7 +20,9 @@ from slipstream_loader.stored_source import StoredSource
 
 def show(
     source: SourceArgument,
-    out: Annotated[Path, typer.Option(help="The picture to write (PNG).")],
+    out: Annotated[
+        Path, typer.Option(help="The picture to write (PNG).", callback=written_picture)
+    ],
     ids: Annotated[
         str | None, typer.Option(help="Sample ids, such as 0,5,17. Default: 40 spread evenly.")
     ] = None,

@@ -37,17 +37,19 @@ def verify(
     """Check that a cache is whole; exit code 1 if it is not."""
     console = Console()
     given = None if source is None else _open(source)
+    whole = None if repair_from is None else _open(repair_from)
     level: Literal["quick", "full"]
-    level = "full" if full or repair_from is not None else "quick"
+    level = "full" if full or whole is not None else "quick"
     with checking_bar(console, "checking") as advance:
         report = slipstream_cache.verify(cache, level=level, source=given, progress=advance)
     _show(report)
-    if repair_from is not None and not report.ok:
+    if whole is not None and not report.ok:
         with checking_bar(console, "repairing") as advance:
-            done = repair(report, _open(repair_from), transcode=transcode, progress=advance)
+            done = repair(report, whole, transcode=transcode, progress=advance)
         for path in done:
             print_line(f"repaired or removed {path}")
-        report = slipstream_cache.verify(cache, level="full", source=given)
+        with checking_bar(console, "checking again") as advance:
+            report = slipstream_cache.verify(cache, level=level, source=given, progress=advance)
         _show(report)
     if not report.ok:
         raise typer.Exit(1)
