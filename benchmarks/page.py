@@ -25,6 +25,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right}
 td:first-child,th:first-child{text-align:left}tr{border-bottom:1px solid #8884}
 svg{width:100%;max-width:45em;height:auto;display:block}
+@media(max-width:40em){table{font-size:.85em}td,th{padding:.2em .4em}td:first-child{padding-left:0}}
 @media(prefers-color-scheme:dark){body{background:#16181c;color:#ddd}}
 """
 JOBS = {"rrc": "random crop to 224", "resize_crop": "resize to 256, crop to 224"}
@@ -135,6 +136,8 @@ def _facts(machine: dict[str, Any]) -> Iterator[str]:
     for name, value in machine.items():
         if isinstance(value, dict):
             yield from _facts(value)
+        elif name == "memory_bytes":
+            yield f"memory {value / 1e9:.1f} GB"
         elif value is not None:
             yield f"{name.replace('_', ' ')} {value}"
 
@@ -157,6 +160,7 @@ def page(figures: dict[str, Any]) -> str:
         parts.append(f"<h2>{escape(title)}</h2><table>{body}</table>")
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>slipstream: figures</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{CSS}</style><h1>Figures of one machine</h1>{''.join(parts)}</html>\n"
     )
 
