@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from slipstream_decoders import (
+    BatchContext,
+    DecodeRandomResizedCrop,
+    EncodedBatch,
+    Normalize,
+    run_stages,
+)
 from slipstream_loader import errors
+from slipstream_loader.batches import checked_pipelines
 from slipstream_loader.errors import LoaderError, StageError
 
 
@@ -46,3 +58,25 @@ def test_stage_error_names_stage_field_and_samples(
     assert expected in str(error)
     copy = pickle.loads(pickle.dumps(error))
     assert (str(copy), copy.field, copy.sample_ids) == (str(error), field, list(sample_ids))
+
+
+@pytest.mark.parametrize(
+    "pipelines", [[DecodeRandomResizedCrop(8)], DecodeRandomResizedCrop(8), "simclr"]
+)
+def test_pipelines_without_a_field_are_told(pipelines: Any) -> None:
+    """A list of stages in the place of a dict is an error that shows the dict."""
+    with pytest.raises(TypeError, match=r"{'image': .* got a (list|Decode.*|str)"):
+        checked_pipelines(pipelines)
+    assert checked_pipelines(None) == {}
+
+
+def test_a_pipeline_that_does_not_decode_is_told() -> None:
+    """Encoded images in a stage of pixels are an error that says how a pipeline begins."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "JPEG")
+    batch = EncodedBatch.from_payloads([file.getvalue()])
+    context = BatchContext(sample_ids=np.arange(1), seed=0)
+    with pytest.raises(ValueError, match="begins with a stage that decodes"):
+        run_stages([Normalize()], batch, context)
+    with pytest.raises(TypeError, match="got str: 'simclr'"):
+        run_stages("simclr", batch, context)  # type: ignore[arg-type]

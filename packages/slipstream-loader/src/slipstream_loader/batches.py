@@ -154,6 +154,23 @@ class BatchMaker:
         return self._cache.payloads(name, ids)
 
 
+def checked_pipelines(pipelines: Any) -> dict[str, Any]:
+    """A copy of what a loader was given, or none.
+
+    Raises
+    ------
+    TypeError
+        If it does not say which field is meant.
+    """
+    if pipelines is not None and not isinstance(pipelines, Mapping):
+        example = "{'image': [DecodeRandomResizedCrop(224), Normalize()]}"
+        raise TypeError(
+            f"pipelines takes the stages of each field, such as {example}; "
+            f"got a {type(pipelines).__name__}"
+        )
+    return dict(pipelines or {})
+
+
 def _add(batch: Batch, items: Mapping[str, Any], origin: str, origins: dict[str, str]) -> None:
     """Add what a field gives to the batch; nothing is overwritten."""
     for name, value in items.items():

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from slipstream_cache import SampleReader, WarmUp
 from slipstream_decoders import BatchContext, StageLike, default_num_threads, find_turbojpeg
 from slipstream_decoders.buffers import Buffers
-from slipstream_loader.batches import Batch
+from slipstream_loader.batches import Batch, checked_pipelines
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.device_engines import agree_on_engines
 from slipstream_loader.errors import LoaderError
@@ -286,7 +286,7 @@ class SlipstreamLoader:
         self._arguments = arguments
         self.batch_size, self.num_threads = batch_size, num_threads
         self.batches_ahead = batches_ahead
-        self.pipelines = dict(pipelines or {})
+        self.pipelines = checked_pipelines(pipelines)
         self.device = _usable_device(device)
         self._ranks = find_ranks(distributed)
         _check_contradictions(arguments, self._ranks.world_size)

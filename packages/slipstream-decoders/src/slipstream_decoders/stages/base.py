@@ -110,7 +110,7 @@ def named_stages(stages: StageLike | Sequence[StageLike]) -> list[tuple[str, Sta
     TypeError
         If something is not callable, or is a class instead of an instance.
     """
-    sequence = stages if isinstance(stages, Sequence) else [stages]
+    sequence = [stages] if isinstance(stages, str) or not isinstance(stages, Sequence) else stages
     seen: Counter[str] = Counter()
     named = []
     for stage in sequence:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from slipstream_decoders.batch import EncodedBatch
 from slipstream_decoders.context import BatchContext
 from slipstream_decoders.stages.base import Stage
 from slipstream_decoders.stages.byte_tables import UNIT, ByteTable
@@ -84,7 +85,13 @@ def as_bchw(images: Any) -> torch.Tensor:
             )
         return torch.from_numpy(images).movedim(-1, -3)
     if not isinstance(images, torch.Tensor) or images.ndim < 3:
-        raise ValueError(f"expected images as an array or a tensor, got {type(images).__name__}")
+        advice = ""
+        if isinstance(images, EncodedBatch):
+            advice = (
+                ": a pipeline begins with a stage that decodes, such as DecodeRandomResizedCrop"
+            )
+        kind = type(images).__name__
+        raise ValueError(f"expected images as an array or a tensor, got {kind}{advice}")
     if images.shape[-3] in _CHANNELS:
         return images
     if images.shape[-1] in _CHANNELS:
