@@ -110,6 +110,7 @@ def test_every_page_has_code_that_runs_or_is_known_to_have_none() -> None:
         "docs/explanation/decoding-speed.md",
         "docs/explanation/gpu-decoding.md",
         "docs/reference/capabilities.md",
+        "docs/reference/limits.md",
         "docs/reference/commands.md",
         "docs/reference/settings.md",
         "packages/slipstream-s3sync/README.md",
