@@ -46,7 +46,7 @@ def write_sheet(
     shown = {name: displayable(list(images)) for name, images in views.items()}
     labels = captions(cache, sample_ids)
     pictures = [images[row] for row in range(len(ids)) for images in shown.values()]
-    texts = [f"{name} {label}".strip() for label in labels for name in shown]
+    texts = [f"{name} of {label}" if name else label for label in labels for name in shown]
     columns = max(1, _COLUMNS // len(shown)) * len(shown)
     contact_sheet(pictures, texts, columns=columns).save(out)
 
@@ -57,5 +57,5 @@ def captions(cache: SampleCache, sample_ids: Sequence[int]) -> list[str]:
         if name in cache.fields:
             values = cache.load_batch(sample_ids, [name])[name]
             texts = [str(value).rsplit("/", 1)[-1] for value in values]
-            return [f"{i} {text}" for i, text in zip(sample_ids, texts, strict=True)]
+            return [f"{i}: {text}" for i, text in zip(sample_ids, texts, strict=True)]
     return [str(sample_id) for sample_id in sample_ids]

@@ -20,7 +20,8 @@ from slipstream_loader.stored_source import StoredSource
 
 def info(
     source: Annotated[
-        str | None, typer.Argument(help="A folder of images or a slipcache. Default: this machine.")
+        str | None,
+        typer.Argument(help="As for slipstream build, or a cache. Default: this machine."),
     ] = None,
     cache_dir: CacheDirOption = None,
     as_json: JsonOption = False,
@@ -34,9 +35,16 @@ def info(
         if isinstance(value, dict):
             print_line(name, style="bold")
             for key, item in value.items():
-                print_line(f"  {key}: {item}")
+                print_line(f"  {key}: {_in_words(item)}")
         else:
             print_line(Text.assemble((name, "bold"), f" {value}"))
+
+
+def _in_words(value: object) -> str:
+    """A number of each kind as ``jpeg 60, yuv420 2``; anything else as it is."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return "none" if value is None else str(value)
 
 
 def _environment() -> dict[str, Any]:

@@ -52,7 +52,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> Table:
     """Rates of several pipelines, and where the time of each goes."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("pipeline")
-    for heading in ("images/s best", "median", "CPU ms/image"):
+    for heading in ("images/s\nbest", "images/s\nmedian", "CPU ms\nan image"):
         table.add_column(heading, justify="right")
     table.add_column("where the time goes", overflow="fold")
     for measurement in measurements:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slipstream_cache import CacheError, Report, SampleCache
 from slipstream_cache.derived import DERIVED_DIRECTORY
@@ -183,6 +184,14 @@ def _histograms(found: ImageContents) -> str:
     return f'<div class="charts">{"".join(drawn)}</div>'
 
 
+def _range(numbers: NDArray[np.int64]) -> str:
+    """How many samples the values have; ``numbers`` is sorted, the largest first."""
+    if numbers[0] == numbers[-1]:
+        return f"{numbers[0]:,} samples each"
+    median = f"median {np.median(numbers):,.0f}"
+    return f"{numbers[-1]:,} to {numbers[0]:,} samples each, {median}"
+
+
 def _balance(cache: SampleCache, counted: ValueCounts) -> str:
     names = class_names(cache, counted)
     ordered = counted.counts.most_common()
@@ -190,8 +199,8 @@ def _balance(cache: SampleCache, counted: ValueCounts) -> str:
     shares = numbers / numbers.sum()
     effective = float(np.exp(-(shares * np.log(shares)).sum()))
     facts = (
-        f"{count(len(ordered), 'value')}, {numbers[-1]:,} to {numbers[0]:,} samples each, median "
-        f"{np.median(numbers):,.0f}; the entropy of {effective:,.1f} equal ones"
+        f"{count(len(ordered), 'value')}, {_range(numbers)}; "
+        f"the entropy of {effective:,.1f} equal ones"
     )
     rows = [(names[value], number) for value, number in ordered]
     total = int(numbers.sum())
