@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqrtspace_streams.plan import Plan
 
 _FAILED, _MISUSED = 1, 2
+_MODES = "stage by stage (classic), tile by tile (sqrt), or as is planned (auto, the default)"
 _SIZES: dict[str, tuple[str, type, str]] = {
     "audio": ("seconds", float, "a recording: spectrum, band, features, classes"),
     "logs": ("lines", int, "an access log: regex filter, rolling quantiles, alerts"),
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sqrtspace", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="sqrtspace", description="Long array pipelines in a small, constant memory."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="run a demonstration beside its plain baseline")
     profile = commands.add_parser("profile", help="time and memory of each stage")
@@ -61,18 +64,18 @@ def _parser() -> argparse.ArgumentParser:
         for name in demos.NAMES:
             _add_run_options(which.add_parser(name, help=_SIZES[name][2]), name)
     bench = commands.add_parser("bench", help="run the bench matrix: a CSV file and a plot")
-    bench.add_argument("what", choices=["audio", "logs"])
+    bench.add_argument("what", choices=["audio", "logs"], help="the data")
     bench.add_argument("--quick", action="store_true", help="one combination of options")
     bench.add_argument("--limit-mb", type=int, help="memory of each process (default: by the RAM)")
-    bench.add_argument("--rounds", type=int, default=1)
+    bench.add_argument("--rounds", type=int, default=1, help="runs of each combination")
     bench.add_argument("--out", type=Path, help="folder (default: bench-audio or bench-logs)")
     bench.add_argument("--seed", type=int, default=0, help="of the data")
     plan = commands.add_parser("plan", help="show how the audio demonstration would be evaluated")
     plan.add_argument("--print", action="store_true", help="as a table (the default)")
     plan.add_argument("--json", action="store_true", help="as JSON, in one line")
-    plan.add_argument("--checkpoint-every", type=int, metavar="K")
-    plan.add_argument("--lru-bytes", type=int)
-    plan.add_argument("--max-workers", type=int)
+    plan.add_argument("--checkpoint-every", type=int, metavar="K", help="windows apart")
+    plan.add_argument("--lru-bytes", type=int, metavar="BYTES", help="of outputs that are kept")
+    plan.add_argument("--max-workers", type=int, metavar="N", help="threads, at most")
     _add_run_options(plan, "audio")
     return parser
 
@@ -83,10 +86,10 @@ def _add_run_options(command: argparse.ArgumentParser, name: str) -> None:
     size = f"of the {name} data (default: that of the demonstration)"
     command.add_argument(f"--{unit}", dest="size", type=kind, help=size, metavar=unit.upper())
     if name != "ml":  # a window is an image
-        command.add_argument("--window", type=int)
+        command.add_argument("--window", type=int, metavar="N", help="length of a window")
     if name == "audio":  # windows of other data do not overlap
-        command.add_argument("--hop", type=int)
-    command.add_argument("--mode", choices=get_args(Mode), default=Settings.mode)
+        command.add_argument("--hop", type=int, metavar="N", help="from one to the next")
+    command.add_argument("--mode", choices=get_args(Mode), default=Settings.mode, help=_MODES)
     command.add_argument("--seed", type=int, default=0, help="of the data")
 
 

@@ -21,7 +21,8 @@ def demo(
         Path | None, typer.Option(help="A folder of your own images. Default: generated ones.")
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="The contact sheet to write (PNG).", callback=written_picture)
+        Path,
+        typer.Option(help="The contact sheet to write (.png, .jpg).", callback=written_picture),
     ] = Path("slipstream-demo.png"),
 ) -> None:
     """Make a data set, build its cache, measure three pipelines and write a contact sheet."""

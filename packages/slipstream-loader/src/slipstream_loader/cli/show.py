@@ -21,7 +21,7 @@ from slipstream_loader.stored_source import StoredSource
 def show(
     source: SourceArgument,
     out: Annotated[
-        Path, typer.Option(help="The picture to write (PNG).", callback=written_picture)
+        Path, typer.Option(help="The picture to write (.png, .jpg).", callback=written_picture)
     ],
     ids: Annotated[
         str | None, typer.Option(help="Sample ids, such as 0,5,17. Default: 40 spread evenly.")
