@@ -4,107 +4,40 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from slipstream_cache import SampleReader, WarmUp
 from slipstream_decoders import BatchContext, StageLike, default_num_threads, find_turbojpeg
-from slipstream_decoders.buffers import Buffers
 from slipstream_loader.batches import Batch, checked_pipelines
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.device_engines import agree_on_engines
+from slipstream_loader.epoch import EpochBatches, EpochProgress
 from slipstream_loader.errors import LoaderError
-from slipstream_loader.failures import FailurePolicy, OnError
-from slipstream_loader.growing_cache import GrowingCache, RequestAhead
+from slipstream_loader.failures import OnError
+from slipstream_loader.growing_cache import GrowingCache
 from slipstream_loader.mixture import first_ids_of
 from slipstream_loader.order import OrderName, QuasiRandom, checked_order
-from slipstream_loader.plan import EpochPlan
 from slipstream_loader.prefetch import PrefetchIterator, division_of_threads
 from slipstream_loader.prepare import open_samples
 from slipstream_loader.ranks import agreed_seed, check_agreement, find_ranks
-from slipstream_loader.read_ahead import ReadAhead
 from slipstream_loader.reading import check_image_format, open_reading, reading_options
 from slipstream_loader.remote_cache import RemoteCache, sync_cache
 from slipstream_loader.selection import selection_of
 from slipstream_loader.state import LoaderState
 from slipstream_loader.telemetry import LoaderStats, Telemetry
 from slipstream_loader.transfer import (
-    CpuTransfer,
     CudaTransfer,
     Delivery,
     batch_buffers,
     device_of,
-    on_device,
     transfer_to,
 )
 from slipstream_loader.yuv420 import ImageFormat
-
-PADDING = "_padding"
-"""Name of the mask, bool of shape (B,), of repeats that only make ranks equal; it is there when
-there are several ranks and no batch is dropped."""
-
-
-@dataclass(frozen=True)
-class _Epoch:
-    """Makes the batches of one epoch by number. It knows nothing of the loader or its iterators."""
-
-    plan: EpochPlan
-    policy: FailurePolicy
-    transfer: CpuTransfer | CudaTransfer
-    device: torch.device | None
-    buffers: Buffers
-    seed: int
-    epoch: int
-    num_threads: int
-    has_padding: bool
-    read_ahead: ReadAhead | RequestAhead
-
-    def make(self, number: int) -> Delivery | None:
-        self.read_ahead.before(number, len(self.plan), self._sample_ids)
-        rows = self.plan.batch(number)
-        context = BatchContext(
-            sample_ids=self.plan.sample_ids[rows],
-            seed=self.seed,
-            epoch=self.epoch,
-            occurrences=self.plan.occurrences[rows],
-            buffers=self.buffers,
-            num_threads=self.num_threads,
-        )
-        delivery = self.transfer.prepare(lambda: self._batch(context, rows))
-        return None if delivery.batch is None else delivery
-
-    def _batch(self, context: BatchContext, rows: slice) -> Batch | None:
-        """All of a batch, on its device in the end."""
-        batch = self.policy.make(context)
-        if batch is None:
-            return None
-        if self.has_padding:
-            batch[PADDING] = torch.from_numpy(self.plan.is_padding[rows].copy())
-        moved: Batch = batch if self.device is None else on_device(batch, self.device)
-        return moved
-
-    def _sample_ids(self, number: int) -> NDArray[np.int64]:
-        return self.plan.sample_ids[self.plan.batch(number)]
-
-
-@dataclass
-class _Progress:
-    """How far the consumer is in an epoch; it outlives the iterator."""
-
-    plan: EpochPlan
-    epoch: int
-    num_taken: int = 0
-    """Batches of the plan that ``next()`` has returned."""
-
-    def place(self) -> tuple[int, int]:
-        """(epoch, samples returned over all ranks); after the last batch: (next epoch, 0)."""
-        position = self.plan.position_after(self.num_taken)
-        return (self.epoch, position) if position < self.plan.end else (self.epoch + 1, 0)
 
 
 class BatchIterator(Iterator[Batch]):
@@ -116,7 +49,7 @@ class BatchIterator(Iterator[Batch]):
 
     def __init__(self, loader: SlipstreamLoader) -> None:
         self._loader = loader
-        self._progress: _Progress | None = None
+        self._progress: EpochProgress | None = None
         self._batches: PrefetchIterator[Delivery] | None = None
         self._is_closed = False
 
@@ -318,7 +251,7 @@ class SlipstreamLoader:
         pinned = isinstance(self._transfer, CudaTransfer) if pin_memory is None else pin_memory
         self._buffers = batch_buffers(pinned and torch.cuda.is_available(), batches_ahead + 2)
         self._iterators: weakref.WeakSet[BatchIterator] = weakref.WeakSet()
-        self._latest: _Progress | None = None
+        self._latest: EpochProgress | None = None
         self._next_epoch, self._next_position = 0, 0
         check_agreement(self._facts(), self._ranks)
         if on_gpu is not None:
@@ -346,7 +279,7 @@ class SlipstreamLoader:
             weakref.finalize(self, cache.stop)
         return cache
 
-    def _start_epoch(self) -> tuple[_Progress, PrefetchIterator[Delivery]]:
+    def _start_epoch(self) -> tuple[EpochProgress, PrefetchIterator[Delivery]]:
         cache = self.cache
         if isinstance(cache, GrowingCache) and (cache.is_complete or cache.is_stopped):
             self.cache = cache.wait() if cache.is_complete else self._open_cache()
@@ -355,7 +288,7 @@ class SlipstreamLoader:
         plan = self._selection.plan(self.seed, epoch, position)
         num_threads = self.num_threads or default_num_threads()
         makers, threads_of_batch = division_of_threads(num_threads, self.batches_ahead)
-        make = _Epoch(
+        make = EpochBatches(
             plan=plan,
             policy=self._reading.policy,
             transfer=self._transfer,
@@ -367,7 +300,7 @@ class SlipstreamLoader:
             has_padding=self._ranks.world_size > 1 and not self._selection.drop_last,
             read_ahead=self._reading.read_ahead,
         ).make
-        self._latest = _Progress(plan, epoch)
+        self._latest = EpochProgress(plan, epoch)
         self._next_epoch, self._next_position = epoch + 1, 0
         batches = PrefetchIterator(make, len(plan), self.batches_ahead, makers, self._telemetry)
         return self._latest, batches
