@@ -285,3 +285,17 @@ def test_names_that_are_not_unicode(folder: Path, tmp_path: Path, slipstream: Co
     run = slipstream("show", place, "--out", tmp_path / "b\udce9.png", "--cache-dir", tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout == f"{tmp_path}/b\\udce9.png\n"
+
+
+def test_damaged_images_are_on_the_sheet(folder: Path, tmp_path: Path, slipstream: Command) -> None:
+    """They are black, with a caption that says so, between the others."""
+    shutil.copytree(folder, place := tmp_path / "photos")
+    path = sorted(place.rglob("*.jpg"))[1]
+    path.write_bytes(path.read_bytes()[:300])
+    assert slipstream("build", place, "--cache-dir", tmp_path).returncode == 0
+    for out, options in (("a.png", ()), ("b.png", ("--pipeline", "rrc"))):
+        run = slipstream("show", place, "--cache-dir", tmp_path, "--out", out, *options)
+        assert (run.returncode, run.stderr) == (0, "")
+        sheet = np.asarray(Image.open(tmp_path / out))
+        black = [(sheet[8 + 80, 8 + 168 * column + 80] == 0).all() for column in range(3)]
+        assert black == [False, True, False]

@@ -27,7 +27,8 @@ def write_sheet(
 ) -> None:
     """Write the contact sheet of some samples, as stages make them; without any, whole images.
 
-    The views of a sample stand side by side; ImageNet's normalisation is undone.
+    The views of a sample stand side by side; ImageNet's normalisation is undone. An image that
+    cannot be decoded is black, and its caption says so.
 
     Raises
     ------
@@ -40,11 +41,15 @@ def write_sheet(
         raise SourceError(f"{cache.cache_dir} has no samples")
     field = cache.image_fields[0]
     ids = np.array(list(sample_ids), np.int64)
-    context = BatchContext(sample_ids=ids, seed=0)
+    failures: dict[int, str] = {}
+    context = BatchContext(sample_ids=ids, seed=0, failures=failures)
     made = run_stages(stages or [DecodeOnly()], encoded(cache.payloads(field, ids)), context)
     views = made if isinstance(made, Mapping) else {"": made}
     shown = {name: displayable(list(images)) for name, images in views.items()}
-    labels = captions(cache, sample_ids)
+    labels = [
+        f"damaged: {label}" if row in failures else label
+        for row, label in enumerate(captions(cache, sample_ids))
+    ]
     pictures = [images[row] for row in range(len(ids)) for images in shown.values()]
     texts = [f"{name} of {label}" if name else label for label in labels for name in shown]
     columns = max(1, _COLUMNS // len(shown)) * len(shown)
