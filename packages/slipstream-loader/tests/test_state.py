@@ -163,16 +163,22 @@ def test_states_of_other_runs_are_refused(dataset: SlipstreamDataset, tmp_path: 
     ]:
         with pytest.raises(StateError, match=name):
             different.load_state_dict(state)
-    for wrong in ({**state, "order_version": 0}, {**state, "version": 99}, {}, {"epoch": 1}):
+    damaged = [{**state, name: value} for name in ("epoch", "samples") for value in (-1, "1")]
+    versions = [{**state, "order_version": 0}, {**state, "version": 99}]
+    for wrong in (*damaged, *versions, {**state, "seed": None}, {}, {"epoch": 1}):
         with pytest.raises(StateError):
             loader(dataset).load_state_dict(wrong)
 
 
 def test_a_state_says_nothing_of_batches_or_threads(dataset: SlipstreamDataset) -> None:
     """Numbers and text only: it can be saved anywhere."""
-    state = loader(dataset, batch_size=7, num_threads=1).state_dict()
+    at_start = loader(dataset, batch_size=7, num_threads=1)
+    at_start.set_epoch(np.int64(0))
+    state = at_start.state_dict()
     assert state == loader(dataset, batch_size=2, num_threads=2).state_dict()
-    assert all(isinstance(value, (int, str)) for value in state.values())
+    assert all(type(value) in (int, str) for value in state.values())
+    with pytest.raises(TypeError):
+        at_start.set_epoch(1.5)  # type: ignore[arg-type]
 
 
 def test_a_pickled_loader_goes_on_where_it_was(dataset: SlipstreamDataset) -> None:

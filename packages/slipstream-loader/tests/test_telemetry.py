@@ -170,3 +170,9 @@ def test_replay_serves_one_batch_and_leaves_no_trace(dataset: SlipstreamDataset)
     assert len(batches) == len(loader) == 10
     assert all(batch is batches[0] for batch in batches)
     assert loader.state_dict() == state
+
+
+def test_an_epoch_without_batches_is_replayed(dataset: SlipstreamDataset) -> None:
+    """As often as it has batches: not at all."""
+    loader = SlipstreamLoader(dataset, batch_sampler=[], verbose=False)
+    assert list(loader.replay()) == list(loader) == []

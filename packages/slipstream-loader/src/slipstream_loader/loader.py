@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -322,6 +324,7 @@ class SlipstreamLoader:
         The epoch that was just resumed goes on where it was left; any other starts at its
         beginning.
         """
+        epoch = operator.index(epoch)
         if epoch < 0:
             raise ValueError(f"epoch must not be negative, got {epoch}")
         if epoch != self._next_epoch:
@@ -367,12 +370,12 @@ class SlipstreamLoader:
         place = self._next_epoch, self._next_position, self._latest
         iterator = iter(self)
         try:
-            batch = next(iterator)
+            batch = next(iterator, None)
         finally:
             iterator.close()
             self._next_epoch, self._next_position, self._latest = place
-        for _ in range(len(self)):
-            yield batch
+        if batch is not None:
+            yield from repeat(batch, len(self))
 
     def stats(self) -> LoaderStats:
         """Where the time went since the start or the last ``reset_stats``, and a verdict."""

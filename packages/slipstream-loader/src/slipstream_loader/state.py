@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from slipstream_loader.errors import StateError
@@ -46,6 +47,10 @@ class LoaderState:
         if not isinstance(state, Mapping) or set(state) != set(names):
             raise StateError(f"not a loader's state: expected the keys {names}")
         found = cls(**state)
+        for name in ("seed", "epoch", "samples"):
+            value = state[name]
+            if not isinstance(value, Integral) or (value < 0 and name != "seed"):
+                raise StateError(f"not a loader's state: {name} is {value!r}")
         if (found.version, found.order_version) != (STATE_VERSION, ORDER_VERSION):
             raise StateError(
                 f"the state is of version {found.version} with orders of version "
