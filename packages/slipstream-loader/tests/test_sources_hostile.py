@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import struct
 import tarfile
@@ -384,6 +385,30 @@ def test_plain_arrow_streams_of_any_size(tmp_path: Path, monkeypatch: pytest.Mon
     with pa.ipc.new_stream(str(tmp_path / "a.arrow"), table.schema) as writer:
         writer.write_table(table, max_chunksize=7)
     assert len(TableSource(tmp_path / "a.arrow")) == 40
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_columns_of_one_name(form: str, tmp_path: Path) -> None:
+    """Are refused with that name, since a sample has one value for each."""
+    columns = [pa.array([photo(1)]), pa.array([1]), pa.array([2])]
+    table = pa.table(columns, names=["image", "label", "label"])
+    path = tmp_path / f"a.{form}"
+    if form == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(SourceError, match="several columns are named 'label'; rename them"):
+        TableSource(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz", "a.parquet", "a.arrow", "a.csv", "a.beton"])
+def test_pipes_are_not_waited_for(name: str, tmp_path: Path) -> None:
+    """A named pipe in place of a file is an error, where nothing would ever come."""
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SourceError, match=f"{re.escape(name)} is not a regular file"):
+        SlipstreamDataset(tmp_path / name, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["list", "iterable", "WebDataset"])

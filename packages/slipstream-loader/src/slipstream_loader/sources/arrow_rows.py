@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,9 +64,17 @@ class ArrowForm:
         At least one row, which tells which bytes are images.
     where : str
         The source, for messages.
+
+    Raises
+    ------
+    SourceError
+        Several columns have one name.
     """
 
     def __init__(self, schema: pa.Schema, first: pa.Table, where: str) -> None:
+        repeated = [name for name, count in Counter(schema.names).items() if count > 1]
+        if repeated:
+            raise SourceError(f"{where}: several columns are named {repeated[0]!r}; rename them")
         self._schema, self._where = schema, where
         self._form = SampleForm()
         row = Rows(first.slice(0, 1))[0]

@@ -127,7 +127,8 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if directory.is_file():
         raise SourceError(f"{directory} is a file; {_SUPPORTED}")
     if not directory.is_dir():
-        raise SourceError(f"{directory} does not exist; {_SUPPORTED}")
+        found = "is not a regular file" if directory.exists() else "does not exist"
+        raise SourceError(f"{directory} {found}; {_SUPPORTED}")
     if is_prebuilt(directory):
         _refuse(access, location)
         return open_prebuilt(directory)

@@ -10,6 +10,7 @@ import base64
 import http.client
 import logging
 import os
+import stat
 import threading
 import time
 import urllib.error
@@ -120,9 +121,12 @@ class LocalFile:
         self._descriptor: int | None = None
         self._lock = threading.Lock()
         try:
-            self._size = self._path.stat().st_size
+            status = self._path.stat()
         except OSError as error:
             raise SourceError(f"{self._path} cannot be opened: {error.strerror}") from error
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, without end
+            raise SourceError(f"{self._path} is not a regular file")
+        self._size = status.st_size
 
     @property
     def uri(self) -> str:
