@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -111,11 +113,10 @@ def generated(folder: Path, num: int) -> None:
 def gpu_busy(found: list[float]) -> Iterator[None]:
     """Appends the mean share of time in which the GPU ran kernels, as nvidia-smi says."""
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
-    try:
-        process = subprocess.Popen([*command, "-lms", "100"], stdout=subprocess.PIPE, text=True)
-    except OSError:
+    if shutil.which(command[0]) is None:
         yield
         return
+    process = subprocess.Popen([*command, "-lms", "100"], stdout=subprocess.PIPE, text=True)
     samples: list[float] = []
 
     def read() -> None:
@@ -125,10 +126,14 @@ def gpu_busy(found: list[float]) -> Iterator[None]:
 
     reader = threading.Thread(target=read)
     reader.start()
-    yield
-    process.terminate()
-    process.wait()
-    reader.join()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join()
+        if process.stdout is not None:
+            process.stdout.close()
     if samples:
         found.append(statistics.mean(samples))
 
@@ -260,8 +265,10 @@ class Contest:
             torch.frombuffer(bytearray(payload), dtype=torch.uint8)
             for payload in self.payloads[: self.options.batch_size]
         ]
-        for _ in range(self.repeats):
-            decode_jpeg(encoded, ImageReadMode.RGB, device=self.device)
+        with warnings.catch_warnings():  # torchvision says that it will be another package's work
+            warnings.filterwarnings("ignore", "The image decoding", DeprecationWarning)
+            for _ in range(self.repeats):
+                decode_jpeg(encoded, ImageReadMode.RGB, device=self.device)
         return self.repeats * len(encoded)
 
     def bounds(self) -> tuple[dict[str, float], dict[str, str]]:
