@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ from slipstream_loader.sources import (
 from slipstream_loader.sources import tar as tar_module
 from slipstream_loader.sources.block_reader import Block, BlockReader
 from slipstream_loader.sources.stored_file import LocalFile
+from slipstream_loader.sources.tar_members import MemberReader
 
 Write = Callable[..., Path]
 
@@ -462,3 +463,19 @@ def test_blocks_that_were_served_make_room(monkeypatch: pytest.MonkeyPatch) -> N
     halves = reader()
     assert [halves[i] for i in [*range(0, 20, 2), *range(1, 20, 2)]]
     assert (opened, len(halves._kept)) == ([0, 0], 10)
+
+
+def test_hard_links_of_a_remote_archive_share_bytes() -> None:
+    """However many name one member, its bytes are held once."""
+
+    class Counting:
+        is_remote = True
+
+        def read(self, start: int, stop: int) -> bytes:
+            return bytes(range(start, stop))
+
+    starts, sizes = np.array([2, 2, 2, 6]), np.array([3, 3, 3, 4])
+    members = MemberReader(cast(Any, Counting()), "none", starts, sizes)
+    found = [members[number] for number in range(4)]
+    assert found == [bytes([2, 3, 4])] * 3 + [bytes([6, 7, 8, 9])]
+    assert found[0] is found[1] is found[2]

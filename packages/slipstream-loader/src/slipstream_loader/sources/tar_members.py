@@ -85,10 +85,10 @@ class _PlainBlocks:
         stops = starts + self._sizes[rows]
         begin, end = int(starts[0]), int(stops.max())
         data = self._file.read(begin, end)
-        samples = [
-            data[start - begin : stop - begin]
-            for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
-        ]
+        places = list(zip(starts.tolist(), stops.tolist(), strict=True))
+        # hard links to one member share its bytes
+        pieces = {(start, stop): data[start - begin : stop - begin] for start, stop in places}
+        samples = [pieces[place] for place in places]
         yield Block(number, samples, sum(map(len, samples)))
 
 
