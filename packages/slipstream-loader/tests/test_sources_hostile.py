@@ -411,6 +411,37 @@ def test_pipes_are_not_waited_for(name: str, tmp_path: Path) -> None:
         SlipstreamDataset(tmp_path / name, cache_dir=tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [
+        ("litdata", "index.json"),
+        ("litdata", "chunk*"),
+        ("MDS", "index.json"),
+        ("MDS", "shard*"),
+        ("WebDataset", "*.tar"),
+        ("parquet", "*.parquet"),
+        ("arrow", "*.arrow"),
+    ],
+)
+def test_pipes_in_folders_are_not_waited_for(kind: str, pattern: str, tmp_path: Path) -> None:
+    """Whatever a folder's format opens by name is refused if it is a pipe."""
+    WRITERS[kind](tmp_path / "data", [("a/1.jpg", photo())])
+    (path,) = (tmp_path / "data").glob(pattern)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(SourceError, match=f"{re.escape(path.name)} is not a regular file"):
+        SlipstreamDataset(tmp_path / "data", cache_dir=tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_is_no_manifest_of_a_cache(tmp_path: Path) -> None:
+    """A folder of images that holds a pipe of that name is a folder of images."""
+    root = folder(tmp_path, [("a/1.jpg", photo())])
+    os.mkfifo(root / "manifest.json")
+    assert len(SlipstreamDataset(root, cache_dir=tmp_path)) == 1
+
+
 @pytest.mark.parametrize("kind", ["list", "iterable", "WebDataset"])
 def test_values_of_other_types_are_told(kind: str, tmp_path: Path) -> None:
     """The field, the sample, what it should be and what it is."""

@@ -31,7 +31,12 @@ from slipstream_loader.sources.object_store import (
     object_store_of,
 )
 from slipstream_loader.sources.open_shards import OpenShards
-from slipstream_loader.sources.stored_file import LocalFile, ObjectFile, StoredFile
+from slipstream_loader.sources.stored_file import (
+    LocalFile,
+    ObjectFile,
+    StoredFile,
+    size_of_file,
+)
 
 _RECIPE: Final = "mds 1"
 _HASHED_SHARDS: Final = 16
@@ -313,4 +318,5 @@ def _check_compression(shard: Shard, where: str) -> None:
 def _read_index_file(place: ObjectStore | Path) -> bytes:
     if isinstance(place, ObjectStore):
         return place.read(INDEX_NAME)
+    size_of_file(place / INDEX_NAME)
     return (place / INDEX_NAME).read_bytes()

@@ -27,6 +27,7 @@ from slipstream_loader.errors import (
 )
 from slipstream_loader.sources.arrow_rows import ArrowForm, class_names, import_pyarrow
 from slipstream_loader.sources.block_reader import Block, BlockReader
+from slipstream_loader.sources.stored_file import size_of_file
 from slipstream_loader.sources.table_splits import files_of_split
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ class LocalTables:
         return str(self._path)
 
     def open(self, name: str) -> str:
-        """See ``TableFiles``."""
+        """See ``TableFiles``; SourceError if it is a pipe or a device."""
+        size_of_file(self._path / name)
         return str(self._path / name)
 
     def identity(self) -> str:

@@ -23,6 +23,7 @@ from slipstream_cache.image_header import ImageHeaderError, read_jpeg_header
 from slipstream_cache.layout import MANIFEST_NAME
 from slipstream_cache.legacy import is_v1
 from slipstream_loader.sources.pil_files import file_of
+from slipstream_loader.sources.stored_file import size_of_file
 from slipstream_loader.transcode import decode_stored
 
 _DIRECTORY_PREFIX: Final = "slipcache-"
@@ -55,6 +56,7 @@ def open_prebuilt(directory: Path) -> SampleCache | LegacySource:
 
 def _read_manifest(directory: Path) -> dict[str, Any] | None:
     try:
+        size_of_file(directory / MANIFEST_NAME)
         manifest = json.loads((directory / MANIFEST_NAME).read_bytes())
     except (OSError, ValueError):
         return None

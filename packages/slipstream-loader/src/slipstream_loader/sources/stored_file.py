@@ -111,6 +111,22 @@ def open_stored_file(
     return HttpFile(name)
 
 
+def size_of_file(path: Path) -> int:
+    """Bytes of a file of this machine that may be opened; a pipe would be waited for, without end.
+
+    Raises
+    ------
+    SourceError
+        It is not a regular file.
+    OSError
+        There is none, or it cannot be reached.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(f"{path} is not a regular file")
+    return status.st_size
+
+
 class LocalFile:
     """A file of this machine; see ``StoredFile``."""
 
@@ -121,12 +137,9 @@ class LocalFile:
         self._descriptor: int | None = None
         self._lock = threading.Lock()
         try:
-            status = self._path.stat()
+            self._size = size_of_file(self._path)
         except OSError as error:
             raise SourceError(f"{self._path} cannot be opened: {error.strerror}") from error
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, without end
-            raise SourceError(f"{self._path} is not a regular file")
-        self._size = status.st_size
 
     @property
     def uri(self) -> str:

@@ -8,8 +8,9 @@ from collections import deque
 from pathlib import Path
 from typing import Final, Protocol
 
-from slipstream_loader.errors import SampleReadError
+from slipstream_loader.errors import SampleReadError, SourceError
 from slipstream_loader.sources.object_store import ObjectStore
+from slipstream_loader.sources.stored_file import size_of_file
 
 _WINDOW_BYTES: Final = 64 << 10
 """A request for less takes as long."""
@@ -53,7 +54,11 @@ class FileRanges:
 
     @classmethod
     def open(cls, path: Path) -> FileRanges:
-        """Open the file at a path."""
+        """Open the file at a path; SampleReadError if it is a pipe, a device or a folder."""
+        try:
+            size_of_file(path)
+        except SourceError as error:
+            raise SampleReadError(str(error)) from error
         return cls(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
 
     def read(self, start: int, stop: int) -> bytes:

@@ -28,6 +28,7 @@ from slipstream_loader.sources.object_store import (
     is_object_url,
     open_object_store,
 )
+from slipstream_loader.sources.stored_file import size_of_file
 
 _logger = logging.getLogger(__name__)
 
@@ -233,6 +234,7 @@ def _read_index(location: Path | ObjectStore) -> bytes:
     try:
         if isinstance(location, ObjectStore):
             return location.read(INDEX_NAME)
+        size_of_file(location / INDEX_NAME)
         return (location / INDEX_NAME).read_bytes()
     except (RemoteNotFoundError, FileNotFoundError, NotADirectoryError) as error:
         place = location.url if isinstance(location, ObjectStore) else location
