@@ -396,3 +396,12 @@ def test_files_that_shrink_while_they_are_open(tmp_path: Path, monkeypatch: Any)
             ranges.read(900, 1200)
         path.write_bytes(bytes(range(256)) * 100)
         monkeypatch.delattr(os, "pread", raising=False)
+
+
+def test_errors_of_litdata_are_told(tmp_path: Path) -> None:
+    """A layout that neither of us knows: an error of ours, of the data set or of its sample."""
+    samples, options = LAYOUTS["frames"]
+    write(tmp_path, samples, **options)
+    damage(tmp_path, 7, b"\xc7")
+    with pytest.raises(SourceError, match=r"not read here; sample 0 of .*litdata cannot read it"):
+        SlipstreamDataset(tmp_path, cache_dir=tmp_path / "caches")

@@ -33,6 +33,14 @@ def jpeg(seed: int) -> bytes:
     return file.getvalue()
 
 
+def arrow_bytes(name: str) -> bytes:
+    """An Arrow file of one column."""
+    file = io.BytesIO()
+    with pa.ipc.new_file(file, pa.schema([(name, pa.int64())])) as writer:
+        writer.write_table(pa.table({name: [1, 2]}))
+    return file.getvalue()
+
+
 FEATURES = datasets.Features(
     {
         "image": datasets.Image(),
@@ -421,6 +429,9 @@ def test_damaged_files(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=r"a.parquet cannot be opened"):
             TableSource(path)
     metadata = pq.ParquetFile(io.BytesIO(data)).metadata
+    (tmp_path / "a.arrow").write_bytes(arrow_bytes("lab").replace(b"lab", b"l\x80b"))
+    with pytest.raises(SourceError, match="name or its first text is not UTF-8"):
+        TableSource(tmp_path / "a.arrow")
     place = metadata.row_group(2).column(0).data_page_offset
     path.write_bytes(data[:place] + b"\xff" * 64 + data[place + 64 :])
     source = TableSource(path)

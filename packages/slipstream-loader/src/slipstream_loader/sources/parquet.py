@@ -10,9 +10,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from slipstream_loader.errors import (
 )
 from slipstream_loader.sources.arrow_rows import ArrowForm, class_names, import_pyarrow
 from slipstream_loader.sources.block_reader import Block, BlockReader
+from slipstream_loader.sources.parquet_footer import dictionary_bytes, read_footer
 from slipstream_loader.sources.stored_file import size_of_file
 from slipstream_loader.sources.table_splits import files_of_split
 
@@ -49,6 +51,9 @@ _STEP_BYTES: Final = 8 << 20
 _REPEATED_BYTES: Final = 256 << 20
 """Of a step whose rows are all the largest value that a dictionary may hold: sizes of row groups
 do not tell how often a value is repeated."""
+
+_MAX_ROWS: Final = 1 << 40
+"""Of one file: more cannot be right."""
 
 _BUFFER_BYTES: Final = {False: 1 << 16, True: 1 << 20}
 """Of one read of a column, by whether it takes a request."""
@@ -162,12 +167,20 @@ class TableSource:
         first = next(part for part in parts if sum(part.group_rows))
         try:
             group = next(number for number, rows in enumerate(first.group_rows) if rows)
-            table = next(table for table in first.tables(group, 0) if table.num_rows)
+            found = (table for table in first.tables(group, 0) if table.num_rows)
+            table = next(found, None)
         except _bad_data_errors() as error:
             raise SourceError(f"{self.uri} cannot be read: {error}") from error
-        self._form = ArrowForm(table.schema, table, self.uri)
-        self.classes: list[str] = class_names(schemas[0])
-        """Names of the classes where the files tell them; else empty."""
+        if table is None:
+            raise SourceError(f"{self.uri}: row group {group} has no rows, expected some")
+        try:
+            self._form = ArrowForm(table.schema, table, self.uri)
+            self.classes: list[str] = class_names(schemas[0])
+            """Names of the classes where the files tell them; else empty."""
+        except UnicodeDecodeError as error:
+            raise SourceError(
+                f"{self.uri}: a column's name or its first text is not UTF-8: {error}"
+            ) from error
 
     @property
     def uri(self) -> str:
@@ -230,7 +243,7 @@ class TableSource:
             raise
         except _bad_data_errors() as error:
             raise SourceError(f"{where} cannot be opened: {error}") from error
-        self._open_files[name] = table.metadata
+        self._open_files[name] = table.footer
         return table
 
     def _check_schemas(self, schemas: Sequence[pa.Schema]) -> None:
@@ -252,6 +265,12 @@ class TableSource:
         try:
             tables = self._open(name).tables(group, step)
             for number, table in enumerate(tables, block):
+                expected = int(self._layout.firsts[number + 1] - self._layout.firsts[number])
+                if len(table) != expected:
+                    raise SourceError(
+                        f"{self.uri} {name}: row group {group} has {len(table)} rows where "
+                        f"{expected} were expected: it is damaged"
+                    )
                 samples = self._form.samples(table, int(self._layout.firsts[number]))
                 yield Block(number, samples, table.nbytes)
         except _bad_data_errors() as error:
@@ -291,23 +310,43 @@ class _Layout:
         return file, index - self._file_firsts[file]
 
 
+_Footer: TypeAlias = "tuple[pq.FileMetaData, list[int]]"
+"""With the bytes of dictionaries in each row group."""
+
+
+def _footer(file: Any) -> _Footer:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open(file, "rb") if isinstance(file, str) else nullcontext(file) as opened:
+        data = read_footer(opened)
+    metadata = pq.read_metadata(pa.BufferReader(data))
+    return metadata, dictionary_bytes(data)
+
+
 class _ParquetFile:
     """A parquet file: blocks are read straight from their row group."""
 
-    def __init__(self, file: Any, metadata: Any, *, is_remote: bool) -> None:
+    def __init__(self, file: Any, known: _Footer | None, *, is_remote: bool) -> None:
         import pyarrow.parquet as pq
 
+        self.footer = known or _footer(file)
+        metadata, dictionaries = self.footer
         self._file: pq.ParquetFile = pq.ParquetFile(
             file, metadata=metadata, buffer_size=_BUFFER_BYTES[is_remote], pre_buffer=False
         )
         self.schema: pa.Schema = self._file.schema_arrow
-        self.metadata = self._file.metadata
-        numbers = range(self.metadata.num_row_groups)
-        groups = [self.metadata.row_group(number) for number in numbers]
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         self.group_rows = [group.num_rows for group in groups]
+        rows = sum(self.group_rows)
+        if rows != metadata.num_rows or rows > _MAX_ROWS or min(self.group_rows, default=0) < 0:
+            raise SourceError(
+                f"a parquet file of {metadata.num_rows} rows, but {rows} in its row groups: it is "
+                "damaged"
+            )
         self.steps = [
-            max(1, min(_rows_of_step(g.num_rows, g.total_byte_size), _rows_if_repeated(g)))
-            for g in groups
+            max(1, min(_rows_of_step(g.num_rows, g.total_byte_size), _rows_if_repeated(size)))
+            for g, size in zip(groups, dictionaries, strict=True)
         ]
         self.is_read_in_steps = self.steps != [max(1, rows) for rows in self.group_rows]
 
@@ -336,14 +375,8 @@ def _rows_of_step(num_rows: int, num_bytes: int) -> int:
     return num_rows if num_bytes <= _GROUP_BYTES else num_rows * _STEP_BYTES // num_bytes
 
 
-def _rows_if_repeated(group: Any) -> int:
+def _rows_if_repeated(dictionaries: int) -> int:
     """Rows of a step that takes bounded memory even if all have the largest value."""
-    columns = (group.column(number) for number in range(group.num_columns))
-    dictionaries: int = sum(
-        max(0, column.data_page_offset - column.dictionary_page_offset)
-        for column in columns
-        if column.physical_type == "BYTE_ARRAY" and column.dictionary_page_offset is not None
-    )
     return _REPEATED_BYTES // max(1, dictionaries)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from slipstream_cache import Source, default_cache_root
-from slipstream_loader.errors import SourceError
+from slipstream_loader.errors import SampleReadError, SourceError
 from slipstream_loader.sources.access import NO_OPTIONS, AccessOptions
 from slipstream_loader.sources.litdata.index import UnknownLayoutError
 from slipstream_loader.sources.litdata.source import LitDataSource
@@ -18,6 +19,18 @@ from slipstream_loader.sources.object_store import ObjectStore, is_object_url
 from slipstream_loader.sources.sequence import SequenceSource
 
 _logger = logging.getLogger(__name__)
+
+_LITDATA_ERRORS: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What litdata raises for data that is damaged, or that it does not know."""
 
 
 def open_litdata(
@@ -43,7 +56,10 @@ def open_litdata(
             raise SourceError(f"{error}; its version cannot be told") from error
         samples = _LitDataSamples(place, access.storage_options, error)
         _logger.warning("%s: read through litdata, which is slower", error)
-        return SequenceSource(samples)
+        try:
+            return SequenceSource(samples)
+        except SampleReadError as problem:
+            raise SourceError(f"{error}, which is not read here; {problem}") from problem
 
 
 class _LitDataSamples:
@@ -61,7 +77,12 @@ class _LitDataSamples:
 
     def __getitem__(self, index: int, /) -> Any:
         with self._lock:
-            return self._dataset[index]
+            try:
+                return self._dataset[index]
+            except _LITDATA_ERRORS as error:
+                raise SampleReadError(
+                    f"sample {index} of {self._place}: litdata cannot read it: {error!r}"
+                ) from error
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._place, self._storage_options, self._reason
@@ -84,7 +105,7 @@ class _LitDataSamples:
         try:
             self._dataset = litdata.StreamingDataset(place, **options)
             len(self._dataset)
-        except (LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        except _LITDATA_ERRORS as error:
             raise SourceError(
                 f"{self._reason}, which is not read here, and litdata cannot open it without more "
                 f"arguments ({error}); open it with litdata, and give it to slipstream as "
