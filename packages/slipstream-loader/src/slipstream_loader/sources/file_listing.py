@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from slipstream_cache import default_cache_root
 from slipstream_cache.publish import discard, temporary_path
 from slipstream_loader.sources.file_names import PackedNames
+from slipstream_loader.sources.npy_headers import PARSING
 
 _logger = logging.getLogger(__name__)
 
@@ -57,10 +58,11 @@ def load_listing(directory: Path) -> FileListing | None:
     """Open a kept listing; None if there is none, or it is not whole."""
     try:
         facts = json.loads((directory / _FACTS).read_bytes())
-        arrays = {
-            name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("data", "ends", "sizes", "labels", "starts")
-        }
+        with PARSING:
+            arrays = {
+                name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+                for name in ("data", "ends", "sizes", "labels", "starts")
+            }
         classes = [str(name) for name in facts["classes"]]
         fingerprint = str(facts["fingerprint"])
         shapes = {name: list(array.shape) for name, array in arrays.items()}

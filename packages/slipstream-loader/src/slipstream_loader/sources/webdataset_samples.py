@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from slipstream_cache import FieldSpec
 from slipstream_loader.errors import SampleReadError, SourceError
 from slipstream_loader.sources.file_names import IMAGE_EXTENSIONS, PackedNames, printable
+from slipstream_loader.sources.npy_headers import PARSING
 
 MemberType = Literal["image", "int", "text", "json", "array", "bytes"]
 
@@ -241,7 +242,8 @@ def _array(data: bytes) -> np.ndarray[Any, Any]:
     }.get(version)
     if read is None:
         raise ValueError(f"an .npy file of version {version}")
-    shape, is_fortran, dtype = read(file)
+    with PARSING:
+        shape, is_fortran, dtype = read(file)
     values = data[file.tell() :]
     if dtype.hasobject:
         raise ValueError("an array of Python objects, which is a pickle")

@@ -1,0 +1,19 @@
+"""NumPy's parser of ``.npy`` headers, by one thread at a time.
+
+It uses ``ast.literal_eval``, which fails with a SystemError now and then if several threads call
+it: in CPython before 3.13 they share a counter (gh-106905).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Final
+
+PARSING: Final = threading.Lock()
+"""Held by whoever lets NumPy read a header."""
+
+if hasattr(os, "register_at_fork"):  # a child must not inherit a lock that nobody gives back
+    os.register_at_fork(
+        before=PARSING.acquire, after_in_parent=PARSING.release, after_in_child=PARSING.release
+    )
