@@ -66,3 +66,9 @@ def test_random_operations_leave_nothing_behind() -> None:
     found = campaign("soak.py", "--seconds", 12, "--measurements", 6)
     assert sum(found["operations"].values()) > 6
     assert len(found["epochs"]["private_megabytes"]) == 50
+
+
+def test_damaged_sources_give_clear_errors_or_data() -> None:
+    """An archive and a table with other bytes are read, or refused."""
+    found = campaign("mutated_sources.py", "--runs", 3, "--kinds", "tar.gz", "parquet")
+    assert [sum(outcomes.values()) for outcomes in found["outcomes"].values()] == [3, 3]
