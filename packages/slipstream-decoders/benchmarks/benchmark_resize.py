@@ -28,9 +28,7 @@ from PIL import Image
 
 from slipstream_decoders._kernels.planar_output import (
     FLOAT16_PIXELS,
-    FLOAT16_PLANES,
     FLOAT32_PIXELS,
-    FLOAT32_PLANES,
     UINT8_PIXELS,
     pixel_size,
 )
@@ -129,7 +127,6 @@ def _planar_loop(
             kind,
             output + row % _BUFFERS * (12 * _SIZE * _SIZE),
             pitch,
-            pitch * _SIZE,
             _SIZE,
             _SIZE,
             scales,
@@ -208,9 +205,7 @@ def _methods(photos: list[_Photo]) -> dict[str, Callable[[], None]]:
     return {
         "planar, uint8": lambda: run_planar(UINT8_PIXELS),
         "planar, float32 pixels": lambda: run_planar(FLOAT32_PIXELS),
-        "planar, float32 planes": lambda: run_planar(FLOAT32_PLANES),
         "planar, float16 pixels": lambda: run_planar(FLOAT16_PIXELS),
-        "planar, float16 planes": lambda: run_planar(FLOAT16_PLANES),
         "rgb": run_rgb,
         "Pillow": run_pillow,
     }

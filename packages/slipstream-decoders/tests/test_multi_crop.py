@@ -164,7 +164,7 @@ def test_what_a_resize_may_touch_is_all_that_it_touches(data: st.DataObject, rat
         *(height, width),
         *window[0].tolist(),
         *bounds[0].tolist(),
-        *(False, UINT8_PIXELS, full.ctypes.data, 3 * size[1], 0, *size, 0),
+        *(False, UINT8_PIXELS, full.ctypes.data, 3 * size[1], *size, 0),
         *(work.ctypes.data, work.nbytes),
     )
     assert status == 0

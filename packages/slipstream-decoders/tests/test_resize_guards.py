@@ -18,24 +18,16 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from slipstream_decoders._kernels.filters import OK
-from slipstream_decoders._kernels.planar_output import (
-    FLOAT16_PIXELS,
-    FLOAT16_PLANES,
-    FLOAT32_PIXELS,
-    FLOAT32_PLANES,
-    UINT8_PIXELS,
-)
+from slipstream_decoders._kernels.planar_output import FLOAT16_PIXELS, FLOAT32_PIXELS, UINT8_PIXELS
 from slipstream_decoders._kernels.resize_planar import planar_workspace_size, resize_planar
 from slipstream_decoders._kernels.resize_rgb import resize_rgb, rgb_workspace_size
 from slipstream_decoders._kernels.simd.memory import load_f32, store_f32
+from slipstream_decoders._kernels.status import OK
 
 _KINDS: dict[int, type[np.generic]] = {
     UINT8_PIXELS: np.uint8,
     FLOAT32_PIXELS: np.float32,
-    FLOAT32_PLANES: np.float32,
     FLOAT16_PIXELS: np.float16,
-    FLOAT16_PLANES: np.float16,
 }
 _SOURCES = [(1, 1), (3, 5), (16, 16), (40, 63), (63, 64), (65, 140), (300, 200), (90, 400)]
 _SIZES = [(1, 1), (17, 5), (16, 48), (98, 98)]
@@ -126,8 +118,7 @@ def _run_planar(
 ) -> bytes:
     chroma = tuple(-(-side // max(r, 1)) for side, r in zip(source, ratio, strict=True))
     luma, blue, red = fence.noise(source), fence.noise(chroma), fence.noise(chroma)
-    is_planes = kind in (FLOAT32_PLANES, FLOAT16_PLANES)
-    output = fence.array((3, *size) if is_planes else (*size, 3), _KINDS[kind])
+    output = fence.array((*size, 3), _KINDS[kind])
     scales = fence.array((6,), np.float32)
     scales[:3] = np.float32(1)
     results = []
@@ -152,7 +143,6 @@ def _run_planar(
             False,
             kind,
             output.ctypes.data,
-            output.strides[1 if is_planes else 0],
             output.strides[0],
             *size,
             scales.ctypes.data,

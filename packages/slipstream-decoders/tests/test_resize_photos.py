@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from slipstream_decoders._kernels.filters import OK
 from slipstream_decoders._kernels.planar_output import UINT8_PIXELS
 from slipstream_decoders._kernels.resize_planar import planar_workspace_size, resize_planar
+from slipstream_decoders._kernels.status import OK
 
 _SIZE = 224
 _RATIOS = [(1, 1), (1, 2), (2, 2), (0, 0), (2, 1), (1, 4)]  # (down, across), as TJSAMP counts
@@ -108,7 +108,6 @@ def _resize(
         UINT8_PIXELS,
         output.ctypes.data,
         output.strides[0],
-        0,
         _SIZE,
         _SIZE,
         0,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from slipstream_decoders._kernels.filters import BAD_BOX, OK, UNSUPPORTED, WORKSPACE
 from slipstream_decoders._kernels.resize_rgb import resize_rgb, rgb_workspace_size
+from slipstream_decoders._kernels.status import BAD_BOX, OK, UNSUPPORTED, WORKSPACE
 from slipstream_decoders.status import DecodeStatus
 
 Pixels = NDArray[np.uint8]

@@ -7,6 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstream_decoders._kernels import status as kernels
 from slipstream_decoders.errors import CorruptImageError, UnsupportedImageError
 
 _NAMED_IN_MESSAGE = 10
@@ -15,18 +16,18 @@ _NAMED_IN_MESSAGE = 10
 class DecodeStatus(IntEnum):
     """What became of one sample. Kernels return these numbers."""
 
-    OK = 0
-    CORRUPT = 1
+    OK = kernels.OK
+    CORRUPT = kernels.CORRUPT
     """The decoder met damaged data."""
-    UNREADABLE = 2
+    UNREADABLE = kernels.UNREADABLE
     """The payload was already found unreadable when the cache was built."""
-    SIZE_MISMATCH = 3
+    SIZE_MISMATCH = kernels.SIZE_MISMATCH
     """The payload's header gives another height or width than the cache recorded."""
-    UNSUPPORTED = 4
+    UNSUPPORTED = kernels.UNSUPPORTED
     """A kind of image that the engine does not take."""
-    BAD_BOX = 5
+    BAD_BOX = kernels.BAD_BOX
     """The box is empty or not inside the image."""
-    WORKSPACE = 6
+    WORKSPACE = kernels.WORKSPACE
     """Scratch memory was too small: a defect of the engine, not of the image."""
 
 

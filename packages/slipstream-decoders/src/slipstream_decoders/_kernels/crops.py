@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
-from slipstream_decoders._kernels.filters import OK, WORKSPACE, is_window_inside, round_up
+from slipstream_decoders._kernels.filters import is_window_inside, round_up
 from slipstream_decoders._kernels.planar_output import UINT8_PIXELS, pixel_size
 from slipstream_decoders._kernels.resize_planar import planar_workspace_size, resize_planar
 from slipstream_decoders._kernels.resize_rgb import resize_rgb, rgb_workspace_size
 from slipstream_decoders._kernels.simd.memory import read_i32, read_u8, write_i32
 from slipstream_decoders._kernels.simd.words import read_i16, write_i16
+from slipstream_decoders._kernels.status import OK, WORKSPACE
 
 TABLE: Final = 24
 """Bytes before the table of results in ``PixelForm.constants``."""
@@ -187,7 +188,6 @@ def crops_from_planes(
             kind,
             crops.outputs[view, row],
             size[1] * pixel_size(kind),
-            0,
             size[0],
             size[1],
             crops.constants[view],

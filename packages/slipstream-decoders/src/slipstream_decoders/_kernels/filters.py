@@ -28,15 +28,6 @@ from slipstream_decoders._kernels.simd.memory import (
     write_u8,
 )
 
-OK: Final = 0
-"""The output is written. These are numbers of ``status.DecodeStatus``; with others it is not."""
-UNSUPPORTED: Final = 4
-"""A chroma ratio or an output kind that there is not."""
-BAD_BOX: Final = 5
-"""Window, bounds, sizes and pitches do not fit together: empty, not finite or outside."""
-WORKSPACE: Final = 6
-"""The workspace is smaller than the size function says."""
-
 FIXED_POINT_BITS: Final = 22
 """Fractional bits of integer weights."""
 

@@ -31,12 +31,9 @@ from slipstream_decoders._kernels.jpeg.parse import (
     parse_header,
 )
 from slipstream_decoders._kernels.jpeg.planes import Window, decode_planes
-from slipstream_decoders._kernels.jpeg.workspace import BAD_BOX, CORRUPT, OK, SIZE_MISMATCH
 from slipstream_decoders._kernels.simd.memory import copy_memory
+from slipstream_decoders._kernels.status import BAD_BOX, CORRUPT, OK, SIZE_MISMATCH, UNSUPPORTED
 from slipstream_decoders._kernels.yuv420 import payload_bytes
-
-UNSUPPORTED: Final = 4
-"""A number of ``status.DecodeStatus``: not a codec of planes."""
 
 _JPEG: Final = 0
 _YUV420: Final = 1

@@ -16,10 +16,6 @@ import numpy as np
 
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.filters import (
-    BAD_BOX,
-    OK,
-    UNSUPPORTED,
-    WORKSPACE,
     Filter,
     fill_float_filter,
     is_output_size,
@@ -29,7 +25,7 @@ from slipstream_decoders._kernels.filters import (
     table_size,
 )
 from slipstream_decoders._kernels.planar_output import (
-    FLOAT16_PLANES,
+    FLOAT16_PIXELS,
     TILE,
     UINT8_PIXELS,
     Target,
@@ -58,6 +54,7 @@ from slipstream_decoders._kernels.simd.taps import (
 )
 from slipstream_decoders._kernels.simd.vectors import Vector
 from slipstream_decoders._kernels.simd.words import read_i64
+from slipstream_decoders._kernels.status import BAD_BOX, OK, UNSUPPORTED, WORKSPACE
 from slipstream_decoders._kernels.tap_tables import (
     BLOCK,
     NARROW,
@@ -138,7 +135,6 @@ def resize_planar(
     kind: int,
     output: int,
     output_pitch: int,
-    output_plane_pitch: int,
     output_height: int,
     output_width: int,
     normalization: int,
@@ -165,11 +161,9 @@ def resize_planar(
     flip : bool
         Whether to mirror the output left to right.
     kind : int
-        ``UINT8_PIXELS``, ``FLOAT32_PIXELS``, ``FLOAT32_PLANES``, ``FLOAT16_PIXELS`` or
-        ``FLOAT16_PLANES``.
-    output, output_pitch, output_plane_pitch : int
-        Address of the output, bytes from one row to the next and from one channel's plane to the
-        next (used by the kinds of planes only).
+        ``UINT8_PIXELS``, ``FLOAT32_PIXELS`` or ``FLOAT16_PIXELS``.
+    output, output_pitch : int
+        Address of the output, bytes from one row to the next.
     output_height, output_width : int
         Size of the output in pixels.
     normalization : int
@@ -186,7 +180,7 @@ def resize_planar(
     -----
     Integers are int64 and floats float64: other types compile another copy.
     """
-    if not UINT8_PIXELS <= kind <= FLOAT16_PLANES or not _is_known_ratio(ratio_y, ratio_x):
+    if not UINT8_PIXELS <= kind <= FLOAT16_PIXELS or not _is_known_ratio(ratio_y, ratio_x):
         return UNSUPPORTED
     is_gray = ratio_x == 0
     if (
@@ -202,9 +196,7 @@ def resize_planar(
         bounds_height, bounds_width, output_height, output_width
     ):
         return WORKSPACE
-    target = Target(
-        kind, output, output_pitch, output_plane_pitch, output_height, output_width, normalization
-    )
+    target = Target(kind, output, output_pitch, output_height, output_width, normalization)
     down = _Span(window_y, window_height, bounds_y, bounds_height, np.bool_(False))
     across = _Span(window_x, window_width, bounds_x, bounds_width, flip)
     floats = round_up(workspace, 64)
@@ -397,7 +389,6 @@ def _write_floats(
     reds = blues + _TAP_BYTES * chroma_taps
     size = pixel_size(target.kind)
     address = target.address + row * target.pitch
-    plane_pitch = target.plane_pitch if target.width >= BLOCK else BLOCK * size
     for column in range(0, target.width, BLOCK):
         place = tile
         if target.width >= BLOCK:
@@ -407,7 +398,7 @@ def _write_floats(
             cb = _weigh_block(blues, chroma_taps, 2 * column)
             cr = _weigh_block(reds, chroma_taps, 2 * column)
         y = _weigh_block(taps, num_taps, 2 * column)
-        write_floats(target.kind, y, cb, cr, place, plane_pitch, target.normalization)
+        write_floats(target.kind, y, cb, cr, place, target.normalization)
     if target.width < BLOCK:
         copy_tile(target, tile, address)
 

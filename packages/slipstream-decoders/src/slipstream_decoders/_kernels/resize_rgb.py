@@ -14,10 +14,7 @@ import numpy as np
 
 from slipstream_decoders._jit import kernel
 from slipstream_decoders._kernels.filters import (
-    BAD_BOX,
     FIXED_POINT_BITS,
-    OK,
-    WORKSPACE,
     Filter,
     copy_bytes,
     fill_fixed_filter,
@@ -36,6 +33,7 @@ from slipstream_decoders._kernels.simd.memory import (
     write_u8,
 )
 from slipstream_decoders._kernels.simd.tiles import transpose_tile_u8
+from slipstream_decoders._kernels.status import BAD_BOX, OK, WORKSPACE
 
 _HALF = 1 << (FIXED_POINT_BITS - 1)
 

@@ -17,11 +17,8 @@ from slipstream_decoders._kernels.crops import (
     crops_from_pixels,
     crops_from_planes,
 )
-from slipstream_decoders._kernels.filters import BAD_BOX, OK, WORKSPACE
+from slipstream_decoders._kernels.status import BAD_BOX, CORRUPT, OK, WORKSPACE
 from slipstream_decoders._kernels.yuv420 import interleave, payload_bytes
-
-CORRUPT: Final = 1
-"""A number of ``status.DecodeStatus``: the payload's size does not fit the image's."""
 
 PLANES_TO_RGB: Final = 0
 """Mode: the planes are resized, colours are converted at the output size."""

@@ -21,14 +21,15 @@ from slipstream_decoders._kernels.crops import (
     crops_from_planes,
 )
 from slipstream_decoders._kernels.simd.memory import read_i32, write_i64
+from slipstream_decoders._kernels.status import (
+    BAD_BOX,
+    CORRUPT,
+    OK,
+    SIZE_MISMATCH,
+    UNSUPPORTED,
+    WORKSPACE,
+)
 from slipstream_decoders._kernels.yuv420 import pack_planes
-
-_OK: Final = 0
-_CORRUPT: Final = 1
-_SIZE_MISMATCH: Final = 3
-_UNSUPPORTED: Final = 4
-_BAD_BOX: Final = 5
-_WORKSPACE: Final = 6
 
 _HEADER: Final = 0  # positions in the table of functions
 _TO_RGB: Final = 1
@@ -72,10 +73,10 @@ def read_header(
         functions[_HEADER], (handle, payload, size, header, header + 4, header + 8, header + 12)
     )
     if code != 0:
-        return _CORRUPT
+        return CORRUPT
     if read_i32(header + 12) >= _TJCS_CMYK:
-        return _UNSUPPORTED
-    return _OK
+        return UNSUPPORTED
+    return OK
 
 
 @kernel
@@ -95,14 +96,14 @@ def decode_rgb(
     address of 16 bytes of scratch.
     """
     status = read_header(functions, handle, payload, size, header)
-    if status != _OK:
+    if status != OK:
         return status
     if read_i32(header) != width or read_i32(header + 4) != height:
-        return _SIZE_MISMATCH
+        return SIZE_MISMATCH
     code = call_c(
         functions[_TO_RGB], (handle, payload, size, out, width, 3 * width, height, _TJPF_RGB, 0)
     )
-    return _OK if code == 0 else _CORRUPT
+    return OK if code == 0 else CORRUPT
 
 
 @kernel
@@ -116,7 +117,7 @@ def crop_by_rgb(
 ) -> int:
     """Decode to RGB, crop and resize: Pillow's pixels; a status."""
     if 3 * image.height * image.width > scratch.pixel_bytes:
-        return _WORKSPACE
+        return WORKSPACE
     status = decode_rgb(
         functions,
         handle,
@@ -127,7 +128,7 @@ def crop_by_rgb(
         scratch.header,
         scratch.pixels,
     )
-    if status != _OK:
+    if status != OK:
         return status
     return crops_from_pixels(
         scratch.pixels,
@@ -194,14 +195,14 @@ def decode_planes(
     JPEGs that are not YCbCr or gray, or sampled in an unusual way, are ``UNSUPPORTED``.
     """
     status = read_header(functions, handle, payload, size, scratch.header)
-    if status != _OK:
+    if status != OK:
         return _undecoded(status)
     if read_i32(scratch.header) != width or read_i32(scratch.header + 4) != height:
-        return _undecoded(_SIZE_MISMATCH)
+        return _undecoded(SIZE_MISMATCH)
     ratio_y, ratio_x = chroma_ratio(read_i32(scratch.header + 8))
     color_space = read_i32(scratch.header + 12)
     if ratio_x < 0 or color_space not in (_TJCS_YCBCR, _TJCS_GRAY):
-        return _undecoded(_UNSUPPORTED)
+        return _undecoded(UNSUPPORTED)
     # turbojpeg pads the luma plane to whole chroma samples
     across, down = max(ratio_x, 1), max(ratio_y, 1)
     chroma_width = (width + across - 1) // across
@@ -210,7 +211,7 @@ def decode_planes(
     luma_bytes = luma_pitch * chroma_height * down
     chroma_bytes = chroma_width * chroma_height
     if luma_bytes + 2 * chroma_bytes > scratch.pixel_bytes:
-        return _undecoded(_WORKSPACE)
+        return _undecoded(WORKSPACE)
     blue = scratch.pixels + luma_bytes
     red = blue + chroma_bytes
     planes = scratch.header + 16
@@ -219,9 +220,9 @@ def decode_planes(
     write_i64(planes + 16, red)
     code = call_c(functions[_TO_PLANES], (handle, payload, size, planes, width, 0, height, 0))
     if code != 0:
-        return _undecoded(_CORRUPT)
+        return _undecoded(CORRUPT)
     return Decoded(
-        np.int64(_OK),
+        np.int64(OK),
         scratch.pixels,
         blue,
         red,
@@ -248,9 +249,9 @@ def crop_by_planes(
     decoded = decode_planes(
         functions, handle, image.payload, image.size, image.height, image.width, scratch
     )
-    if decoded.status == _UNSUPPORTED:
+    if decoded.status == UNSUPPORTED:
         return crop_by_rgb(functions, handle, image, crops, row, scratch)
-    if decoded.status != _OK:
+    if decoded.status != OK:
         return decoded.status
     return crops_from_planes(
         DecodedPlanes(
@@ -291,16 +292,16 @@ def crop_run(
     for done, row in enumerate(rows):
         handle = call_c_for_address(functions[_NEW_HANDLE], ())
         if handle == 0:
-            statuses[row] = _WORKSPACE
+            statuses[row] = WORKSPACE
             continue
         image = Image(addresses[row], sizes[row], np.int64(heights[row]), np.int64(widths[row]))
         if not are_crops_inside(crops, row, image.height, image.width):
-            statuses[row] = _BAD_BOX
+            statuses[row] = BAD_BOX
         elif by_planes:
             statuses[row] = crop_by_planes(functions, handle, image, crops, row, scratch)
         else:
             statuses[row] = crop_by_rgb(functions, handle, image, crops, row, scratch)
-        if statuses[row] == _CORRUPT:
+        if statuses[row] == CORRUPT:
             return done + 1, handle
         call_c(functions[_FREE_HANDLE], (handle,))
     return rows.size, np.int64(0)
@@ -319,7 +320,7 @@ def write_yuv420(
 ) -> int:
     """Decode a whole image to a planar YUV420 payload at address ``target``; a status."""
     planes = decode_planes(functions, handle, payload, size, height, width, scratch)
-    if planes.status == _OK:
+    if planes.status == OK:
         pack_planes(
             planes.luma,
             planes.luma_pitch,

@@ -30,8 +30,8 @@ from slipstream_decoders._kernels.jpeg.parse import (
 )
 from slipstream_decoders._kernels.jpeg.planes import Memory, Planes, Window, decode_planes
 from slipstream_decoders._kernels.jpeg.seek import step_of_points
-from slipstream_decoders._kernels.jpeg.workspace import BAD_BOX, OK, SIZE_MISMATCH
-from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE as TOO_SMALL
+from slipstream_decoders._kernels.status import BAD_BOX, OK, SIZE_MISMATCH
+from slipstream_decoders._kernels.status import WORKSPACE as TOO_SMALL
 
 
 class Image(NamedTuple):

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slipstream_decoders._jit import kernel
-from slipstream_decoders._kernels.jpeg.workspace import CORRUPT, MAX_BLOCKS, OK, UNSUPPORTED
+from slipstream_decoders._kernels.jpeg.workspace import MAX_BLOCKS
 from slipstream_decoders._kernels.simd.memory import read_u8
+from slipstream_decoders._kernels.status import CORRUPT, OK, UNSUPPORTED
 
 HEIGHT: Final = 0
 WIDTH: Final = 1

@@ -46,18 +46,15 @@ from slipstream_decoders._kernels.jpeg.seek import (
 from slipstream_decoders._kernels.jpeg.tables import load_tables, prepare_quantisers
 from slipstream_decoders._kernels.jpeg.workspace import (
     AC_TABLE,
-    BAD_BOX,
     BIT,
     BLOCK_BYTES,
     BLOCKS,
     BYTES,
     COMPONENT_TABLES,
-    CORRUPT,
     DATA_SLACK,
     DC_TABLE,
     MCU,
     MCUS_LEFT,
-    OK,
     PITCH,
     POSITION,
     PREDICTOR,
@@ -75,11 +72,11 @@ from slipstream_decoders._kernels.jpeg.workspace import (
     TARGET,
     TARGET_STEP,
     TARGETS,
-    UNSUPPORTED,
 )
-from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE as TOO_SMALL
 from slipstream_decoders._kernels.simd.memory import read_u8, write_i32, write_i64
 from slipstream_decoders._kernels.simd.words import mark_ones, read_i64, trailing_zeros
+from slipstream_decoders._kernels.status import BAD_BOX, CORRUPT, OK, UNSUPPORTED
+from slipstream_decoders._kernels.status import WORKSPACE as TOO_SMALL
 
 _NO_RESTART: Final = 1 << 40
 _EOI: Final = 0xD9

@@ -40,9 +40,9 @@ from slipstream_decoders._kernels.jpeg.upsample import (
     is_smooth,
     upsample_row,
 )
-from slipstream_decoders._kernels.jpeg.workspace import BAD_BOX, OK, SIZE_MISMATCH
-from slipstream_decoders._kernels.jpeg.workspace import WORKSPACE as TOO_SMALL
 from slipstream_decoders._kernels.simd.chroma import write_gray_pixels, write_rgb_pixels
+from slipstream_decoders._kernels.status import BAD_BOX, OK, SIZE_MISMATCH
+from slipstream_decoders._kernels.status import WORKSPACE as TOO_SMALL
 
 _PIXELS: Final = 16  # that one call converts
 _MARGIN: Final = 66  # pixels by which whole MCUs around a part and its neighbours may be larger

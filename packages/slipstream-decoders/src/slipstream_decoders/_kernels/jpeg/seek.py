@@ -33,11 +33,7 @@ from slipstream_decoders._kernels.jpeg.parse import (
     RESTART,
     SCAN,
 )
-from slipstream_decoders._kernels.jpeg.workspace import (
-    MCUS_LEFT,
-    PREDICTORS,
-    RESTARTS,
-)
+from slipstream_decoders._kernels.jpeg.workspace import MCUS_LEFT, PREDICTORS, RESTARTS
 from slipstream_decoders._kernels.simd.memory import (
     read_i32,
     read_u8,

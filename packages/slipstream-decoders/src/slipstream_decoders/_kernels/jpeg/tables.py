@@ -43,7 +43,6 @@ from slipstream_decoders._kernels.jpeg.parse import (
 from slipstream_decoders._kernels.jpeg.workspace import (
     AC_TABLE,
     COMPONENT_TABLES,
-    CORRUPT,
     DC_LOOKUP_BITS,
     DC_TABLE,
     FIRST_VALUES,
@@ -51,7 +50,6 @@ from slipstream_decoders._kernels.jpeg.workspace import (
     KEY,
     LIMITS,
     LOOKUP_BITS,
-    OK,
     PAIRS,
     QUANTISER,
     QUANTISER_BYTES,
@@ -59,17 +57,12 @@ from slipstream_decoders._kernels.jpeg.workspace import (
     QUANTISERS,
     TABLE_BYTES,
     TABLES,
-    UNSUPPORTED,
     VALUES,
     WAYS,
 )
-from slipstream_decoders._kernels.simd.memory import (
-    read_u8,
-    write_i32,
-    write_i64,
-    write_u8,
-)
+from slipstream_decoders._kernels.simd.memory import read_u8, write_i32, write_i64, write_u8
 from slipstream_decoders._kernels.simd.words import read_i64
+from slipstream_decoders._kernels.status import CORRUPT, OK, UNSUPPORTED
 
 END_STEP: Final = 128
 """Step of an end of block: positions 129 .. 191 are reached by nothing else."""

@@ -9,14 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-OK: Final = 0
-"""Numbers of ``status.DecodeStatus``."""
-CORRUPT: Final = 1
-SIZE_MISMATCH: Final = 3
-UNSUPPORTED: Final = 4
-BAD_BOX: Final = 5
-WORKSPACE: Final = 6
-
 MAX_BLOCKS: Final = 10
 """Blocks of one MCU, at most."""
 

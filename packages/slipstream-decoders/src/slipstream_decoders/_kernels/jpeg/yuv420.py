@@ -17,7 +17,7 @@ from slipstream_decoders._kernels.jpeg.parse import (
     parse_header,
 )
 from slipstream_decoders._kernels.jpeg.planes import Memory, Window, decode_planes
-from slipstream_decoders._kernels.jpeg.workspace import OK, SIZE_MISMATCH, WORKSPACE
+from slipstream_decoders._kernels.status import OK, SIZE_MISMATCH, WORKSPACE
 from slipstream_decoders._kernels.yuv420 import pack_planes
 
 

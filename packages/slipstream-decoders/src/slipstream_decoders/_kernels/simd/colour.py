@@ -109,27 +109,6 @@ def _normalized(
     return found
 
 
-def _planes_writer(*, is_half: bool) -> Callable[..., None]:
-    size = LANES * (2 if is_half else 4)
-
-    def emit(
-        builder: Builder,
-        luma: Value,
-        blue: Value,
-        red: Value,
-        target: Value,
-        plane_pitch: Value,
-        normalization: Value,
-    ) -> None:
-        halves = _normalized(builder, (luma, blue, red), normalization, is_half=is_half)
-        for channel in range(3):
-            for half in range(2):
-                store(builder, halves[half][channel], target, size * half)
-            target = builder.add(target, plane_pitch)
-
-    return emit
-
-
 def _pixels_writer(*, is_half: bool) -> Callable[..., None]:
     size = LANES * (2 if is_half else 4)
 
@@ -165,9 +144,7 @@ write_byte_pixels: Callable[[Vector, Vector, Vector, int], None] = define(
 """(Y, Cb, Cr, target): 32 uint8 RGB pixels, rounded to nearest."""
 
 _PIXELS = [*[HALVES] * 3, *[types.int64] * 2]
-_PLANES = [*[HALVES] * 3, *[types.int64] * 3]
 _PixelsWriter = Callable[[Vector, Vector, Vector, int, int], None]
-_PlanesWriter = Callable[[Vector, Vector, Vector, int, int, int], None]
 
 write_float_pixels: _PixelsWriter = define(
     "write_float_pixels", types.void, _PIXELS, _pixels_writer(is_half=False)
@@ -178,13 +155,3 @@ write_half_pixels: _PixelsWriter = define(
     "write_half_pixels", types.void, _PIXELS, _pixels_writer(is_half=True)
 )
 """(Y, Cb, Cr, target, normalization): 32 float16 RGB pixels."""
-
-write_float_planes: _PlanesWriter = define(
-    "write_float_planes", types.void, _PLANES, _planes_writer(is_half=False)
-)
-"""(Y, Cb, Cr, target, plane pitch, normalization): 32 float32 of each of R, G, B."""
-
-write_half_planes: _PlanesWriter = define(
-    "write_half_planes", types.void, _PLANES, _planes_writer(is_half=True)
-)
-"""(Y, Cb, Cr, target, plane pitch, normalization): 32 float16 of each of R, G, B."""
