@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,13 @@ def test_a_wrong_pipeline_name_lists_the_right_ones(folder: Path, slipstream: Co
     run = slipstream("show", folder, "--cache-dir", "caches", "--out", "x.png", "--pipeline", "rcc")
     assert run.returncode == 2
     assert "center_crop" in run.stderr
+
+
+def test_the_version_is_that_of_the_distribution(slipstream: Command) -> None:
+    """``--version`` prints one line and runs no command."""
+    ended = slipstream("--version")
+    assert ended.returncode == 0
+    assert ended.stdout == f"slipstream {version('visionlab-slipstream-loader')}\n"
 
 
 def test_a_pipeline_of_two_fields_is_a_usage_error(

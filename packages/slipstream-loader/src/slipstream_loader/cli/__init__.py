@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -40,6 +42,24 @@ app = typer.Typer(
 for command in (demo, build, info, verify, index, export, show, report, stats, bench):
     app.command()(command)
 app.add_typer(sync, name="sync")
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print_line(f"slipstream {version('visionlab-slipstream-loader')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """What holds for all subcommands."""
 
 
 def main() -> None:
