@@ -99,7 +99,7 @@ class Run:
         list of float
             The loss of each step, averaged over ranks; with ``--resume``, earlier steps too.
         """
-        network.to(self.device)
+        network.to(self.device, memory_format=torch.channels_last)  # as batches are
         rate = self.arguments.learning_rate
         optimizer = torch.optim.SGD(network.parameters(), rate, momentum=0.9, weight_decay=1e-4)
         losses: list[float] = []
