@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import pickle
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -249,10 +251,31 @@ def test_from_s3(tmp_path: Path, s3_bucket: Any, monkeypatch: pytest.MonkeyPatch
     assert isinstance(open_source(f"{s3_bucket.url}/s/1.tar"), WebDatasetSource)
 
 
+class _Garbage:
+    """Lets other threads run when the garbage collector finds it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        time.sleep(0)
+
+
 def test_headers_of_arrays_in_several_threads() -> None:
-    """Are read by one thread at a time: others failed by chance in CPython before 3.13."""
+    """Are read by one thread at a time: CPython 3.11 fails if a second one begins meanwhile."""
     data = npy(np.arange(3))
     component = Component("vector", ("npy",), "array")
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: decode_member(component, data).tolist(), range(4000)))
+
+    def decoded(_: int) -> list[int]:
+        _Garbage()
+        values: list[int] = decode_member(component, data).tolist()
+        return values
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(10)  # it collects in the middle of a header, now and then
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(decoded, range(4000)))
+    finally:
+        gc.set_threshold(*thresholds)
     assert found == [[0, 1, 2]] * 4000

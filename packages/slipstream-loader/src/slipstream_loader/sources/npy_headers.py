@@ -1,7 +1,7 @@
 """NumPy's parser of ``.npy`` headers, by one thread at a time.
 
-It uses ``ast.literal_eval``, which fails with a SystemError now and then if several threads call
-it: in CPython before 3.13 they share a counter (gh-106905).
+It uses ``ast.literal_eval``, whose depth is counted for all threads together in CPython 3.11: if
+the garbage collector lets another thread parse in the middle of it, it fails with a SystemError.
 """
 
 from __future__ import annotations
