@@ -75,8 +75,8 @@ def test_a_killed_build_is_continued_with_the_same_bytes(
     """
     finish(start(script, tmp_path / "c", victim), -signal.SIGKILL)
     assert not (tmp_path / "c" / "manifest.json").exists()
-    sealed = {path for path in (tmp_path / "c").iterdir() if len(path.name) == len("part-00000")}
-    stamps = {path: path.stat().st_mtime_ns for path in sealed if path.is_dir()}
+    sealed = list((tmp_path / "c").glob("part-" + 5 * "[0-9]"))
+    stamps = {path: path.stat().st_mtime_ns for path in sealed}
     read: list[int] = []
 
     class Counter(MemorySource):
@@ -87,7 +87,9 @@ def test_a_killed_build_is_continued_with_the_same_bytes(
     build(Counter(SAMPLES), tmp_path / "c")
     assert read_tree(tmp_path / "c") == expected
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert sorted(read) == list(range(8 * len(stamps), 100))
+    # Parts are sealed by several threads: one may be missing before one that is there.
+    kept = {int(path.name.removeprefix("part-")) for path in sealed}
+    assert sorted(read) == [index for index in range(100) if index // 8 not in kept]
 
 
 def test_a_build_killed_after_publishing_is_whole(tmp_path: Path, expected: _Tree) -> None:
