@@ -25,6 +25,7 @@
     tables       arrow_rows.py  arrow_values.py  table_splits.py  manifest_rows.py
                  stored_tables.py (S3, HTTP)  ranged_file.py
     objects      sample_form.py (values to fields)  pil_files.py  content_hash.py (fingerprint)
+                 torchvision_folder.py
 
 Each source implements ``slipstream_cache.Source``.
 """

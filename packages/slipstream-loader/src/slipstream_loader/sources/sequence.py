@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
@@ -12,6 +13,13 @@ from slipstream_loader.after_fork import restart_now_and_after_fork
 from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources.content_hash import hash_samples
 from slipstream_loader.sources.sample_form import SampleForm
+from slipstream_loader.sources.torchvision_folder import (
+    FolderFiles,
+    files_listed_by,
+    has_transform,
+)
+
+_logger = logging.getLogger(__name__)
 
 _NAMED_RECIPE: Final = "named samples 1"
 
@@ -32,13 +40,14 @@ class SequenceSource:
     sample must have the same fields. Pillow images, and the dicts ``{"bytes": ..., "path": ...}``
     of Hugging Face, become the bytes of an image file: those of the original file where the image
     still has it, otherwise PNG or TIFF without loss. A file named by ``"path"`` alone is never
-    opened.
+    opened. A torchvision ``ImageFolder`` without transforms gives the files that it lists.
 
     Parameters
     ----------
     samples : sequence
         A list or tuple, or an object with ``len`` and integer indexing. Its samples are dicts,
-        named tuples, dataclasses, or pairs of image and label; see ``SampleForm``.
+        named tuples, dataclasses, or pairs of image and label; see ``SampleForm``. A transform of
+        it is applied once, when the cache is built, which is warned about.
     name : str, optional
         A name for this content, which takes the place of its fingerprint: choose another one when
         the samples change. Needed for an object that is no list or tuple and has no attribute (or
@@ -74,10 +83,17 @@ class SequenceSource:
                 f"{described(samples)} is not a sequence of samples; expected a list of dicts, or "
                 "an object with len() and integer indexing"
             )
+        if has_transform(samples):
+            _logger.warning(
+                "%s has a transform: each sample is stored as it gives it once, with random crops "
+                "and flips as they fall; take it off, and give stages to the loader: pipelines=",
+                described(samples),
+            )
+        samples = files_listed_by(samples) or samples
         self._samples = samples
         self._name = name
         self._form = SampleForm(fields, images)
-        self._is_thread_safe = is_thread_safe or isinstance(samples, (list, tuple))
+        self._is_thread_safe = is_thread_safe or isinstance(samples, (list, tuple, FolderFiles))
         restart_now_and_after_fork(self)
         self._fingerprint = _given_fingerprint(samples, name, self._form)
         if len(samples) == 0:
@@ -119,7 +135,9 @@ class SequenceSource:
         return self._fingerprint
 
     def describe(self, index: int, /) -> str:
-        """Return ``name[index]``."""
+        """Return ``name[index]``; the path of a file of torchvision's ``ImageFolder``."""
+        if isinstance(self._samples, FolderFiles):
+            return self._samples.describe(index)
         return f"{self._name or 'samples'}[{index}]"
 
     def __repr__(self) -> str:
@@ -151,7 +169,7 @@ def _given_fingerprint(samples: Samples, name: str | None, form: SampleForm) -> 
     if not isinstance(own, str) or not own:
         raise SourceError(
             f"{described(samples)} has no fingerprint, so its cache could not be found again; "
-            "name its content: SequenceSource(samples, name='my-data-v1'), or make it a list"
+            "name its content: name='my-data-v1', or make it a list"
         )
     text = "\0".join([_NAMED_RECIPE, str(len(samples)), own, *form.options])
     return hashlib.sha256(text.encode()).hexdigest()
