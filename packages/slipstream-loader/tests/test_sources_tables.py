@@ -385,6 +385,11 @@ def test_missing_and_mixed_values_are_named(tmp_path: Path) -> None:
     pq.write_table(table(x=["1"]), tmp_path / "d/b.parquet")
     with pytest.raises(SourceError, match=r"b.parquet has the columns .* \['string'\]"):
         TableSource(tmp_path / "d")
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e/a.arrow").write_bytes(arrow_bytes("lab"))
+    (tmp_path / "e/b.arrow").write_bytes(arrow_bytes("lab").replace(b"lab", b"l\x80b"))
+    with pytest.raises(SourceError, match=r"b.arrow has columns with a name that is not UTF-8"):
+        TableSource(tmp_path / "e")
 
 
 def test_splits_are_not_mixed(tmp_path: Path) -> None:

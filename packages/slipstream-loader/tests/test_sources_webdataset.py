@@ -225,6 +225,22 @@ def test_shards_that_are_damaged(tmp_path: Path) -> None:
         WebDatasetSource(packed)
 
 
+@pytest.mark.parametrize("num_damaged", [1, 2])
+def test_a_folder_whose_first_shard_is_damaged(num_damaged: int, tmp_path: Path) -> None:
+    """It is not taken for a folder of images without images: the error names the shard."""
+    (tmp_path / "d").mkdir()
+    for number in range(2):
+        path = shard(tmp_path / f"d/{number}.tar", pairs(2 * number, 2 * number + 2))
+        if number < num_damaged:
+            path.write_bytes(b"?" + path.read_bytes()[1:])
+    with pytest.raises(SourceError, match=r"0\.tar, header at byte 0: not a tar header"):
+        open_source(tmp_path / "d")
+    shard(tmp_path / "d/0.tar", [("cat/1.jpg", image(1))])
+    shard(tmp_path / "d/1.tar", [("cat/2.jpg", image(1))])
+    with pytest.raises(SourceError, match=r"no images in .*0\.tar is no shard of WebDataset"):
+        open_source(tmp_path / "d")
+
+
 def test_a_shard_that_changes_is_noticed(tmp_path: Path) -> None:
     """Its size when it is opened to be read is that of when it was listed."""
     path = shard(tmp_path / "a.tar", pairs(0, 2))

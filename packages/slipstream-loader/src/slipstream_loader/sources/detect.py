@@ -38,7 +38,13 @@ from slipstream_loader.sources.shard_names import names_several
 from slipstream_loader.sources.stored_file import is_url, open_stored_file, without_secrets
 from slipstream_loader.sources.stored_tables import StoredTables, is_table_url
 from slipstream_loader.sources.tar import TarSource, is_archive
-from slipstream_loader.sources.webdataset import WebDatasetSource, is_shard, shards_in
+from slipstream_loader.sources.webdataset import (
+    WebDatasetSource,
+    archives_in,
+    are_shards,
+    is_shard,
+    why_no_shard,
+)
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SUPPORTED: Final = (
@@ -117,6 +123,14 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
         return TableSource(HubTables(location))
     if _URL.match(location):
         raise SourceError(f"{without_secrets(location)}: URLs cannot be opened; {_SUPPORTED}")
+    try:
+        return _open_local(location, access)
+    except PermissionError as error:
+        place = error.filename or location
+        raise SourceError(f"{place} cannot be read: {error.strerror}") from error
+
+
+def _open_local(location: str, access: AccessOptions) -> Source | SampleCache:
     directory = Path(location).expanduser()
     if directory.is_file() and directory.suffix.lower() in MANIFEST_EXTENSIONS:
         _refuse(access, location)
@@ -138,11 +152,17 @@ def _open_path(path: str | bytes, access: AccessOptions) -> Source | SampleCache
     if is_litdata(directory):
         return open_litdata(directory, access)
     _refuse(access, location)
-    if shards := shards_in(directory):
-        return WebDatasetSource(shards, cache_root=access.cache_root)
+    archives = archives_in(directory)
+    if are_shards(archives):
+        return WebDatasetSource(archives, cache_root=access.cache_root)
     if holds_tables(directory):
         return _tables_in(directory, access)
-    return ImageFolderSource(directory, cache_root=access.cache_root)
+    try:
+        return ImageFolderSource(directory, cache_root=access.cache_root)
+    except EmptyDatasetError as error:
+        if not archives:
+            raise
+        raise SourceError(f"{error}; {why_no_shard(archives[0])}") from error
 
 
 def _open_archive(location: str, access: AccessOptions) -> Source:

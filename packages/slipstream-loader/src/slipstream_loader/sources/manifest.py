@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import posixpath
+import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -221,7 +222,13 @@ class _LocalFiles:
 
     def _size(self, path: str) -> int | None:
         full = os.path.join(self._base, path)
-        return os.stat(full).st_size if os.path.isfile(full) else None
+        try:
+            status = os.stat(full)
+        except PermissionError as error:
+            raise SourceError(f"{full} cannot be read: {error.strerror}") from error
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 class _StoreFiles:

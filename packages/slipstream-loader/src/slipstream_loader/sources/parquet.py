@@ -250,9 +250,8 @@ class TableSource:
         for name, schema in zip(self._files.names, schemas, strict=True):
             if not schema.equals(schemas[0], check_metadata=False):
                 raise SourceError(
-                    f"{self.uri}: {name} has the columns {schema.names} of types "
-                    f"{list(map(str, schema.types))}, but {self._files.names[0]} has "
-                    f"{schemas[0].names} of {list(map(str, schemas[0].types))}"
+                    f"{self.uri}: {name} has {_columns_of(schema)}, but {self._files.names[0]} has "
+                    f"{_columns_of(schemas[0])}"
                 )
 
     @cached_property
@@ -279,6 +278,13 @@ class TableSource:
             raise SampleReadError(
                 f"{self.uri} {name}: row group {group} cannot be read: {error}"
             ) from error
+
+
+def _columns_of(schema: pa.Schema) -> str:
+    try:
+        return f"the columns {schema.names} of types {list(map(str, schema.types))}"
+    except UnicodeDecodeError:
+        return "columns with a name that is not UTF-8"
 
 
 class _Layout:

@@ -37,6 +37,7 @@ from slipstream_loader.sources.object_store import (
 
 _logger = logging.getLogger(__name__)
 
+_READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _ATTEMPTS: Final = 4
 _TIMEOUT_S: Final = 60
 _RETRIED_CODES: Final = frozenset({408, 429, 500, 502, 503, 504})
@@ -112,19 +113,25 @@ def open_stored_file(
 
 
 def size_of_file(path: Path) -> int:
-    """Bytes of a file of this machine that may be opened; a pipe would be waited for, without end.
+    """Bytes of a file of this machine that can be opened; a pipe would be waited for, without end.
 
     Raises
     ------
     SourceError
-        It is not a regular file.
-    OSError
-        There is none, or it cannot be reached.
+        It is not a regular file, or may not be read.
+    FileNotFoundError, NotADirectoryError
+        There is none.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"{path} is not a regular file")
-    return status.st_size
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            os.close(os.open(path, _READ_ONLY))
+            return status.st_size
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise SourceError(f"{path} cannot be opened: {error.strerror}") from error
+    raise SourceError(f"{path} is not a regular file")
 
 
 class LocalFile:
@@ -172,8 +179,7 @@ class LocalFile:
         if self._descriptor is None:
             with self._lock:
                 if self._descriptor is None:
-                    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-                    self._descriptor = os.open(self._path, flags)
+                    self._descriptor = os.open(self._path, _READ_ONLY)
         return self._descriptor
 
     def __getstate__(self) -> dict[str, Any]:

@@ -61,6 +61,7 @@ _RECIPE: Final = "webdataset 1"
 _KEY: Final = "key"
 _LISTING_THREADS: Final = 8
 _SNIFFED_MEMBERS: Final = 8
+_SNIFFED_ARCHIVES: Final = 8
 _WINDOW_BYTES: Final = 1 << 20
 
 
@@ -334,22 +335,28 @@ def is_shard(file: StoredFile) -> bool:
     them is a label.
     """
     try:
-        compression = sniff_compression(file) if file.size else "none"
-        reader = _Headers(file) if compression == "none" else open_forward(file, compression)
-        try:
-            names = []
-            for member in iter_members(reader, file.uri):
-                parts = split_name(member.name) if member.kind == "file" else None
-                if parts is not None:
-                    names.append(parts)
-                if len(names) == _SNIFFED_MEMBERS:
-                    break
-        finally:
-            reader.close()
+        names = _first_names(file)
     except (LoaderError, OSError):
         return False  # whoever opens it tells what is wrong
     first = [extension for key, extension in names if key == names[0][0]]
     return len(first) > 1 and ("cls" in first or "/" not in names[0][0])
+
+
+def _first_names(file: StoredFile) -> list[tuple[str, str]]:
+    """Key and extension of the first members of an archive."""
+    compression = sniff_compression(file) if file.size else "none"
+    reader = _Headers(file) if compression == "none" else open_forward(file, compression)
+    names = []
+    try:
+        for member in iter_members(reader, file.uri):
+            parts = split_name(member.name) if member.kind == "file" else None
+            if parts is not None:
+                names.append(parts)
+            if len(names) == _SNIFFED_MEMBERS:
+                break
+    finally:
+        reader.close()
+    return names
 
 
 class _Headers:
@@ -376,7 +383,27 @@ class _Headers:
         """Nothing is open."""
 
 
-def shards_in(directory: Path) -> list[Path]:
-    """The shards that a folder holds, sorted; empty if its archives are none."""
-    found = sorted(directory.glob("*.tar"))
-    return found if found and is_shard(open_stored_file(found[0])) else []
+def archives_in(directory: Path) -> list[Path]:
+    """The archives that a folder holds, sorted."""
+    return sorted(directory.glob("*.tar"))
+
+
+def are_shards(archives: Sequence[Path]) -> bool:
+    """Tell whether archives look like shards: the first ones may be damaged, but not all."""
+    return any(map(_is_shard_at, archives[:_SNIFFED_ARCHIVES]))
+
+
+def _is_shard_at(path: Path) -> bool:
+    try:
+        return is_shard(open_stored_file(path))
+    except SourceError:
+        return False
+
+
+def why_no_shard(archive: Path) -> str:
+    """What is wrong with an archive that does not look like a shard."""
+    try:
+        _first_names(open_stored_file(archive))
+    except (LoaderError, OSError) as error:
+        return str(error)
+    return f"{archive} is no shard of WebDataset; open it by its name"
