@@ -130,6 +130,23 @@ def test_archives_on_a_web_server(server: Server, mode: Any) -> None:
     assert server.num_requests - before <= 2
 
 
+def test_an_etag_belongs_to_its_url(server: Server) -> None:
+    """Servers make ETags of times and sizes: two archives with equal ones are not one."""
+    for name in ("train", "val"):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            info = tarfile.TarInfo(f"{name}-class/1.jpg")
+            info.size = len(name)
+            tar.addfile(info, io.BytesIO(name.encode()))
+        server.files[f"/{name}.tar"] = file.getvalue()
+    assert len(set(map(len, server.files.values()))) == 1
+    train, val = (TarSource(url(server, f"{name}.tar")) for name in ("train", "val"))
+    assert train.fingerprint() != val.fingerprint()
+    assert (train[0]["image"], val[0]["image"]) == (b"train", b"val")
+    again = TarSource(url(server, "train.tar?token=other"))
+    assert again.fingerprint() == train.fingerprint()
+
+
 def test_a_user_in_a_url(server: Server) -> None:
     """The server gets user and password; no message and no name has them."""
     server.files["/a.tar"] = archive("w")

@@ -34,6 +34,14 @@ _URL: Final = re.compile(
 _CONVERTED: Final = "refs/convert/parquet"
 """The branch on which the Hub keeps a parquet form of other data sets."""
 _RECIPE: Final = "hugging face data set 3"
+_KINDS: Final = frozenset(
+    {
+        ("datasets.arrow_dataset", "Dataset"),
+        ("datasets.dataset_dict", "DatasetDict"),
+        ("datasets.dataset_dict", "IterableDatasetDict"),
+    }
+)
+_STREAM: Final = ("datasets.iterable_dataset", "IterableDataset")
 _BLOCK_ROWS: Final = 64
 _READ_AHEAD_BYTES: Final = 8 << 20
 
@@ -109,6 +117,10 @@ class HuggingFaceSource:
         its format leaves out are left out.
     name : str, optional
         A name for this content, which takes the place of its fingerprint.
+    allow_paths : bool
+        Open the files of images that are only paths, as ``load_dataset("imagefolder")`` makes them.
+        A data set from people you do not know could name any file of yours; by default such an
+        image is an error.
 
     Raises
     ------
@@ -125,7 +137,7 @@ class HuggingFaceSource:
 
     kind: Final = "huggingface"
 
-    def __init__(self, dataset: Any, name: str | None = None) -> None:
+    def __init__(self, dataset: Any, name: str | None = None, *, allow_paths: bool = False) -> None:
         import_pyarrow()
         if len(dataset) == 0:
             raise EmptyDatasetError("the data set has no rows")
@@ -137,6 +149,7 @@ class HuggingFaceSource:
             )
         columns = dataset.format["columns"]
         self._dataset, self._name = dataset.with_format("arrow", columns=columns), name
+        self._allow_paths = allow_paths
         self._form = ArrowForm(self._table(0, 1).schema, self._table(0, 1), self._where)
         self.classes: list[str] = class_names(dataset.features.arrow_schema)
         """Names of the classes of the only class label; else empty."""
@@ -200,7 +213,12 @@ class HuggingFaceSource:
         return hash_of_table(self._table(begin, begin + _BLOCK_ROWS))
 
     def _table(self, begin: int, end: int) -> Any:
-        return self._dataset[begin : min(end, len(self))]
+        table = self._dataset[begin : min(end, len(self))]
+        if not self._allow_paths:
+            return table
+        from datasets.table import embed_table_storage
+
+        return embed_table_storage(table)
 
     @cached_property
     def _blocks(self) -> BlockReader[dict[str, Any]]:
@@ -225,8 +243,12 @@ def open_hugging_face(dataset: Any, name: str | None = None) -> HuggingFaceSourc
     Raises
     ------
     SourceError
-        It has a transform and no name.
+        It has a transform and no name; or it is a dict of several splits.
     """
+    if isinstance(dataset, dict):
+        splits = list(dataset)
+        first = splits[0] if splits else "train"
+        raise SourceError(f"the data set has the splits {splits}: give one, data[{first!r}]")
     if name is not None and _has_transform(dataset):
         return SequenceSource(dataset, name)
     return HuggingFaceSource(dataset, name)
@@ -237,9 +259,48 @@ def _has_transform(dataset: Any) -> bool:
 
 
 def is_hugging_face(source: Any) -> bool:
-    """Tell whether an object is a ``datasets.Dataset``, without importing that."""
-    kinds = {(kind.__module__, kind.__name__) for kind in type(source).__mro__}
-    return ("datasets.arrow_dataset", "Dataset") in kinds
+    """Tell whether an object is a ``datasets.Dataset``, or several, without importing that."""
+    return not _KINDS.isdisjoint(_names_of(source))
+
+
+class UndecodedStream:
+    """The samples of a ``datasets.IterableDataset``, with the files of its images.
+
+    An image that has no file with it, but only a path, is decoded by the data set.
+
+    Parameters
+    ----------
+    stream : datasets.IterableDataset
+        Its ``features`` are known.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        from datasets import Image
+
+        features = stream.features
+        self._images = {n: f for n, f in features.items() if isinstance(f, Image) and f.decode}
+        for name, feature in self._images.items():
+            stream = stream.cast_column(name, Image(mode=feature.mode, decode=False))
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for sample in self._stream:
+            for name, feature in self._images.items():
+                value = sample[name]
+                if value is not None and value["bytes"] is None:
+                    sample[name] = feature.decode_example(value)
+            yield sample
+
+
+def undecoded(samples: Any) -> Any:
+    """A stream of Hugging Face with the files of its images; anything else as it is."""
+    if _STREAM not in _names_of(samples) or not samples.features or samples._formatting:
+        return samples
+    return UndecodedStream(samples)
+
+
+def _names_of(source: Any) -> set[tuple[str, str]]:
+    return {(kind.__module__, kind.__name__) for kind in type(source).__mro__}
 
 
 def _ask_hub(repo: str, revision: str | None) -> tuple[str, str, list[str]]:

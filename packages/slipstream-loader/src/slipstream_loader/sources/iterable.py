@@ -30,6 +30,7 @@ from slipstream_cache.publish import temporary_path
 from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.progress import progress_bar
 from slipstream_loader.sources.file_listing import listing_root
+from slipstream_loader.sources.huggingface import undecoded
 from slipstream_loader.sources.sample_form import SampleForm
 from slipstream_loader.sources.sequence import described
 
@@ -83,7 +84,7 @@ class IterableSource:
                 f"{described(samples)} cannot be told from another one by its samples, so its "
                 "cache could not be found again; name its content: name='my-data-v1'"
             )
-        self._samples, self._name = samples, name
+        self._samples, self._name = undecoded(samples), name
         self._form = SampleForm(fields, images)
         self._root = cache_root or default_cache_root()
         self._memo = listing_root(cache_root) / f"iterable-{self.fingerprint()[:32]}.json"

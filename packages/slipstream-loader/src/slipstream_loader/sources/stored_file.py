@@ -62,7 +62,7 @@ class StoredFile(Protocol):
         """Return all bytes from ``start`` to ``stop``, excluded, or raise an OSError."""
 
     def identity(self) -> str:
-        """Name the content: a hash of it, or the ETag that a server gives it."""
+        """Name the content: a hash of it, or what a server tells it by."""
 
 
 def is_url(location: str) -> bool:
@@ -260,7 +260,10 @@ class HttpFile:
         return self._get(start, stop)[0] if start < stop else b""
 
     def identity(self) -> str:
-        """See ``StoredFile``: ETag and size.
+        """See ``StoredFile``: URL, ETag and size.
+
+        The ETag names one of the contents that a URL has had (RFC 9110, 8.8.3): servers make it of
+        time and size, so that files at other URLs may have the same.
 
         Raises
         ------
@@ -272,7 +275,7 @@ class HttpFile:
                 f"{self.uri}: the server gives no ETag, so its cache could not be found again; "
                 "download the file, and open it from there"
             )
-        return f"etag {self._etag} {self._size}"
+        return f"{self.uri} etag {self._etag} {self._size}"
 
     def _get(self, start: int, stop: int) -> tuple[bytes, Any]:
         """Ask for a range, several times if need be; returns it with the headers."""

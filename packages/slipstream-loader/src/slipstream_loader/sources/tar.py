@@ -28,15 +28,7 @@ from slipstream_loader.sources.tar_headers import iter_members
 from slipstream_loader.sources.tar_listing import list_images
 from slipstream_loader.sources.tar_members import MemberReader
 
-TAR_EXTENSIONS: Final = (
-    ".tar",
-    ".tar.gz",
-    ".tgz",
-    ".tar.bz2",
-    ".tbz2",
-    ".tar.xz",
-    ".txz",
-)
+TAR_EXTENSIONS: Final = (".tar", ".tar.gz", ".tgz", ".tbz2", ".txz", ".bz2", ".xz")
 """Endings of names that are taken for archives."""
 
 _RECIPE: Final = "tar 1"
