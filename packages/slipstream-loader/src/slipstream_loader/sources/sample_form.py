@@ -119,8 +119,8 @@ class SampleForm:
             if data is None:
                 raise SampleReadError(
                     f"{where} has no bytes, only the path {value['path']!r}, which is not opened; "
-                    "embed the files, let the data set decode its images, or, for a datasets.Dataset "
-                    "whose maker you trust, give HuggingFaceSource(dataset, allow_paths=True)"
+                    "embed the files, let the data set decode its images, or give "
+                    "HuggingFaceSource(dataset, allow_paths=True) if you trust who made it"
                 )
             return bytes(data)
         if isinstance(value, (bytes, bytearray, memoryview)):
