@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slipstream_cache import layout
 from slipstream_cache.errors import SourceReadError
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import RemoteAccessError, SampleReadError, SourceError
@@ -156,6 +157,26 @@ def test_a_cache_that_is_there_needs_no_chunk(
     monkeypatch.setattr(LitDataSource, "begin_downloads", begun.append)
     prepare_cache(SlipstreamDataset(url, cache_dir=tmp_path / "caches"), verbose=False)
     assert begun == []
+
+
+def test_an_interrupted_build_downloads_what_is_missing(
+    s3_bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of parts that are complete are not downloaded again, the first ones included."""
+    monkeypatch.setattr(layout, "MAX_PART_SAMPLES", 8)
+    folder = write(tmp_path / "data", ITEMS)
+    url = s3_bucket.put_folder(folder, "set")
+    dataset = SlipstreamDataset(url, cache_dir=tmp_path / "caches")
+    s3_bucket.client.delete_object(Bucket=s3_bucket.name, Key="set/chunk-0-4.bin")
+    with pytest.raises(SourceReadError):
+        prepare_cache(dataset, verbose=False)
+    assert len(list(Path(dataset.cache_path).glob("part-?????"))) == 4
+    s3_bucket.put_folder(folder, "set")
+    requests = Requests(monkeypatch)
+    again = SlipstreamDataset(url, cache_dir=tmp_path / "caches")
+    cache = prepare_cache(again, verbose=False)
+    assert_same(cache[39], ITEMS[39])
+    assert set(requests.whole) <= {"chunk-0-4.bin"}
 
 
 def test_many_threads_download_each_chunk_once(

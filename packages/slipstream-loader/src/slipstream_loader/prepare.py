@@ -59,7 +59,7 @@ def open_samples(
 
     def build_behind(progress: Callable[[int, int], None]) -> SampleCache:
         options = dataset.storage_options
-        _begin(source)
+        _begin(source, path)
         return build(source, path, options=options, transcode=transcode, progress=progress)
 
     key = cache_key(source.fingerprint(), dataset.storage_options)
@@ -120,7 +120,7 @@ def prepare_cache(
         if presync:
             given, source = source, presynced(source, path.parent, verbose=verbose)
             release(given)
-        _begin(source)  # not if the cache is there: nothing would be read, nor released
+        _begin(source, path)  # not if the cache is there: nothing would be read, nor released
     with _build_progress(len(source), verbose) as progress:
         return build(
             source,
@@ -188,7 +188,7 @@ def _build_progress(total: int, verbose: bool) -> Iterator[Callable[[int, int], 
         yield progress
 
 
-def _begin(source: object) -> None:
-    """Begin downloads."""
-    if isinstance(source, LitDataSource):
+def _begin(source: object, cache_path: Path) -> None:
+    """Begin downloads, unless the first parts of the cache may be there already."""
+    if isinstance(source, LitDataSource) and not cache_path.exists():
         source.begin_downloads()
