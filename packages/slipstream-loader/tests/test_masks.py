@@ -159,6 +159,29 @@ def test_masks_that_cannot_be_decoded(tmp_path: Path) -> None:
         MaskCrop(224)  # type: ignore[arg-type]
 
 
+def test_masks_of_another_shape(tmp_path: Path) -> None:
+    """Their crops would be of other places: they are named; masks at another scale are fine."""
+    given = [sample(i) for i in range(4)]
+    for row, change in ((1, (0, -9)), (2, (7, 0))):
+        mask = Image.open(io.BytesIO(given[row]["mask"]))
+        given[row]["mask"] = png(mask.crop((0, 0, mask.width + change[0], mask.height + change[1])))
+    mask = Image.open(io.BytesIO(given[3]["mask"]))
+    given[3]["mask"] = png(mask.resize((2 * mask.width - 1, 2 * mask.height)))
+    dataset = SlipstreamDataset(select(given, as_files=["mask"]), cache_dir=tmp_path)
+    crop = DecodeRandomResizedCrop(16)
+    pipelines = {"mask": [MaskCrop(crop)], "image": [crop]}
+    options: dict[str, Any] = {"shuffle": False, "verbose": False, "pipelines": pipelines}
+    with pytest.raises(
+        CorruptImageError, match=r"masks of samples \[1, 2\].*of the shape"
+    ) as caught:
+        next(iter(SlipstreamLoader(dataset, 4, **options)))
+    assert caught.value.sample_ids == [1, 2]
+    batch = next(iter(SlipstreamLoader(dataset, 4, on_error="skip", **options)))
+    assert batch["_indices"].tolist() == [0, 3]
+    alone = SlipstreamLoader(dataset, 4, **{**options, "pipelines": {"mask": [MaskCrop(crop)]}})
+    assert next(iter(alone))["mask"].shape == (4, 16, 16)
+
+
 @pytest.mark.parametrize("damaged", [False, True])
 def test_any_fill_is_kept(tmp_path: Path, damaged: bool) -> None:
     """A fill that uint8 does not hold, such as torch's ignore_index; one dtype for all batches."""

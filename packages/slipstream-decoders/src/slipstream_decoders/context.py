@@ -36,6 +36,9 @@ class BatchContext:
     """What stages add to the batch beside their field, such as the parameters they drew."""
     num_threads: int | None = None
     """Threads for kernels; None: as many as the process may use."""
+    image_sizes: dict[str, NDArray[np.int32]] = field(default_factory=dict)
+    """Image field -> heights and widths as stored, shape (B, 2), for the stages of other fields;
+    0 where they are not known."""
 
     @classmethod
     def standalone(cls, batch_size: int) -> BatchContext:
@@ -62,6 +65,7 @@ class BatchContext:
             self,
             sample_ids=self.sample_ids[rows],
             occurrences=self.sample_occurrences[rows],
+            image_sizes={name: sizes[rows] for name, sizes in self.image_sizes.items()},
         )
 
     def in_view(self, view: str) -> BatchContext:

@@ -122,6 +122,8 @@ class BatchMaker:
         """
         batch: Batch = {}
         origins = {INDICES: "the loader"}
+        if self._pipelines.keys() - self._images.keys():
+            context = replace(context, image_sizes=self._image_sizes(context.sample_ids))
         with torch.no_grad():
             for name in self._fields:
                 own = replace(context, labels={})
@@ -139,6 +141,11 @@ class BatchMaker:
                     batch = _guarded(transform_name, transform, batch, context, None)
         self._telemetry.made(context.sample_ids)
         return batch
+
+    def _image_sizes(self, sample_ids: NDArray[np.int64]) -> dict[str, NDArray[np.int32]]:
+        """Heights and widths of the images that pipelines decode."""
+        found = {name: images.batch(sample_ids) for name, images in self._images.items()}
+        return {name: np.stack([one.heights, one.widths], 1) for name, one in found.items()}
 
     def _read(self, name: str, context: BatchContext) -> Any:
         with self._telemetry.timed(f"{name}: read"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,9 @@ class MaskCrop(Stage):
 
     Notes
     -----
-    A mask must have the size of its image. With ``exif="apply"`` the orientation of images is not
+    A mask must have the size of its image, or its shape at another scale, at which its crop is the
+    image's to within a pixel. Where the loader decodes the images, too, one of another shape counts
+    as a mask that cannot be decoded. With ``exif="apply"`` the orientation of images is not
     known to the mask: store upright images.
 
     Examples
@@ -70,15 +72,16 @@ class MaskCrop(Stage):
             With the ids of all samples that failed, unless the context notes failures.
         """
         maps, failures = self._decoded(batch, context)
+        shapes = np.array([one.shape for one in maps], np.int32).reshape(-1, 2)
+        if context.image_sizes:
+            failures = dict(sorted((_misshapen(shapes, context.image_sizes) | failures).items()))
         if failures and context.failures is None:
             ids = [int(context.sample_ids[row]) for row in failures]
             reason = next(iter(failures.values()))
             raise CorruptImageError(f"masks of samples {ids} cannot be decoded: {reason}", ids)
         if context.failures is not None:
             context.failures.update(failures)
-        heights = np.array([one.shape[0] for one in maps], np.int32)
-        widths = np.array([one.shape[1] for one in maps], np.int32)
-        windows = self.crop.boxes(heights, widths, context).window
+        windows = self.crop.boxes(shapes[:, 0].copy(), shapes[:, 1].copy(), context).window
         size = height_and_width(self.crop.size)
         dtype = np.result_type(np.uint8, np.min_scalar_type(self.fill), *(m.dtype for m in maps))
         out = np.empty((len(maps), *size), np.int32 if dtype != np.uint8 else np.uint8)
@@ -101,6 +104,25 @@ class MaskCrop(Stage):
 
         context.threads.run(decode, len(batch))
         return maps, dict(sorted(failures.items()))
+
+
+def _misshapen(
+    shapes: NDArray[np.int32], image_sizes: Mapping[str, NDArray[np.int32]]
+) -> dict[int, str]:
+    """Rows of masks that have the shape of none of their images, at no scale and not turned."""
+    height, width = shapes.astype(np.int64).T
+    fits = np.zeros(len(shapes), np.bool_)
+    for sizes in image_sizes.values():
+        for high, wide in (sizes.astype(np.int64).T, sizes[:, ::-1].astype(np.int64).T):
+            rounding = np.maximum(height + width, high + wide)  # each side may be a pixel off
+            fits |= (np.abs(height * wide - width * high) <= rounding) | (high * wide == 0)
+    return {
+        int(row): "it has {} x {} pixels, and is not of the shape of {}".format(
+            *shapes[row],
+            " or ".join(f"{name!r} ({s[row, 0]} x {s[row, 1]})" for name, s in image_sizes.items()),
+        )
+        for row in np.flatnonzero(~fits)
+    }
 
 
 def decode_mask(data: bytes) -> NDArray[Any]:
