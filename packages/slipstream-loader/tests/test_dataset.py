@@ -131,6 +131,29 @@ def test_decode_image_takes_bytes_and_arrays(folder: Path) -> None:
             decode_image(bad)
 
 
+def test_decode_image_takes_what_holds_an_image(folder: Path) -> None:
+    """Tensors of a file, dicts of Hugging Face, and images that are decoded already."""
+    data = (folder / "ant/a.jpg").read_bytes()
+    expected = decode_image(data)
+    pixels = expected.permute(1, 2, 0).contiguous()
+    file = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    for other in (file, {"bytes": data, "path": None}, decode_image(data, to_pil=True)):
+        assert torch.equal(decode_image(other), expected)
+    for image in (expected, expected.numpy(), pixels, pixels.numpy()):
+        assert torch.equal(decode_image(image), expected)
+    decoded = decode_image(expected)
+    decoded.zero_()
+    assert expected.any()
+    assert torch.equal(decode_image(pixels[:, :, 0].numpy())[1], expected[0])
+    for bad, reason in (
+        ({"bytes": None, "path": "a.jpg"}, "no bytes"),
+        (expected.float(), "float32 of shape"),
+        ([1, 2], "int64 of shape"),
+    ):
+        with pytest.raises(ImageDecodeError, match=reason):
+            decode_image(bad)  # type: ignore[call-overload]
+
+
 def test_damaged_images_name_the_sample(folder: Path) -> None:
     """A cut-off image is an error with field, sample id and file, never half an image."""
     path = folder / "bee" / "d.JPEG"

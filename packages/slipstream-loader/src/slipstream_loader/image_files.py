@@ -14,8 +14,9 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +47,12 @@ BAD_IMAGE_ERRORS: Final = (
 _REFUSED_FORMATS: Final = frozenset({"EPS", "WMF"})
 """Vector formats: Pillow would run another program to draw them."""
 
+_CHANNELS: Final = (1, 3, 4)
 _ROWS_AT_ONCE: Final = 64
 """Of 16-bit images: they are scaled in 32 bits."""
 
-ImageData = bytes | bytearray | memoryview | NDArray[np.uint8]
+FileData: TypeAlias = "bytes | bytearray | memoryview | NDArray[np.uint8]"
+ImageData: TypeAlias = "FileData | torch.Tensor | Image.Image | Mapping[str, Any]"
 
 
 class StrictPillow:
@@ -88,7 +91,7 @@ class StrictPillow:
                 filters[:] = [entry for entry in filters if entry is not self._silence]
 
 
-def open_image(data: ImageData) -> Image.Image:
+def open_image(data: FileData) -> Image.Image:
     """Read the header of an image file; the pixels are loaded later.
 
     Raises
@@ -129,6 +132,32 @@ def describe_problem(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def image_of_array(value: Any) -> Image.Image:
+    """Return an array or tensor as a Pillow image with the same pixels.
+
+    Raises
+    ------
+    ValueError
+        It is not uint8 of shape (H, W), (H, W, C) or (C, H, W), or uint16 of shape (H, W).
+    """
+    array = np.asarray(value)
+    pixels = array
+    if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] in _CHANNELS:
+        pixels = array.transpose(1, 2, 0)
+    elif array.ndim == 3 and not isinstance(value, np.ndarray) and array.shape[0] in _CHANNELS:
+        pixels = array.transpose(1, 2, 0)  # tensors have their channels first
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    is_colour = pixels.ndim == 3 and pixels.shape[2] in _CHANNELS and pixels.dtype == np.uint8
+    is_grey = pixels.ndim == 2 and pixels.dtype in (np.uint8, np.uint16)
+    if not (is_colour or is_grey) or not pixels.size:
+        raise ValueError(
+            f"{array.dtype} of shape {array.shape}; an image is uint8 of shape (H, W), "
+            "(H, W, C) or (C, H, W) with 1, 3 or 4 channels, or uint16 of shape (H, W)"
+        )
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
 @overload
 def decode_image(data: ImageData, to_pil: Literal[False] = False) -> torch.Tensor: ...
 @overload
@@ -136,12 +165,13 @@ def decode_image(data: ImageData, to_pil: Literal[True]) -> Image.Image: ...
 @overload
 def decode_image(data: ImageData, to_pil: bool) -> torch.Tensor | Image.Image: ...
 def decode_image(data: ImageData, to_pil: bool = False) -> torch.Tensor | Image.Image:
-    """Decode the bytes of an image file with Pillow.
+    """Decode the bytes of an image file with Pillow, or convert what is decoded already.
 
     Parameters
     ----------
-    data : bytes-like or ndarray of uint8, shape (N,)
-        The file: JPEG, PNG, WebP or anything else that Pillow reads.
+    data : bytes-like, or ndarray or Tensor of uint8, shape (N,)
+        The file: JPEG, PNG, WebP or anything else that Pillow reads. Also a dict of Hugging Face
+        that holds its ``"bytes"``, and images: of Pillow, or pixels as `image_of_array` takes them.
     to_pil : bool
         Return a Pillow image instead of a tensor.
 
@@ -158,12 +188,26 @@ def decode_image(data: ImageData, to_pil: bool = False) -> torch.Tensor | Image.
     """
     with StrictPillow():
         try:
-            image = open_image(data)
+            image = _image_in(data)
             image.load()
             rgb = to_grey_or_rgb(image).convert("RGB")
         except BAD_IMAGE_ERRORS as error:
             raise ImageDecodeError(describe_problem(error)) from error
     return rgb if to_pil else image_tensor(rgb)
+
+
+def _image_in(data: ImageData) -> Image.Image:
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return open_image(data)
+    if isinstance(data, Image.Image):
+        return data
+    if isinstance(data, Mapping):
+        if data.get("bytes") is None:
+            raise ValueError("a dict with no bytes; expected {'bytes': ..., 'path': ...}")
+        return open_image(data["bytes"])
+    array = np.asarray(data)
+    is_file = array.ndim == 1 and array.dtype == np.uint8
+    return open_image(array) if is_file else image_of_array(data)
 
 
 def image_tensor(image: Image.Image) -> torch.Tensor:

@@ -7,18 +7,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 from PIL import Image
 
 from slipstream_cache import FieldSpec, infer_field_types
 from slipstream_loader.errors import SampleReadError, SourceError
-from slipstream_loader.image_files import BAD_IMAGE_ERRORS, describe_problem
+from slipstream_loader.image_files import BAD_IMAGE_ERRORS, describe_problem, image_of_array
 from slipstream_loader.sources.pil_files import file_of
 
 PAIR: Final = ("image", "label")
 """Names of the values of samples that are pairs."""
-
-_CHANNELS: Final = (1, 3, 4)
 
 
 class SampleForm:
@@ -159,19 +156,7 @@ def _holds_image(value: Any) -> bool:
 
 def _image_of(value: Any, where: str) -> Image.Image:
     """An array or tensor as a Pillow image with the same pixels."""
-    array = np.asarray(value)
-    pixels = array
-    if array.ndim == 3 and array.shape[2] not in _CHANNELS and array.shape[0] in _CHANNELS:
-        pixels = array.transpose(1, 2, 0)
-    elif array.ndim == 3 and not isinstance(value, np.ndarray) and array.shape[0] in _CHANNELS:
-        pixels = array.transpose(1, 2, 0)  # tensors have their channels first
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    is_colour = pixels.ndim == 3 and pixels.shape[2] in _CHANNELS and pixels.dtype == np.uint8
-    is_grey = pixels.ndim == 2 and pixels.dtype in (np.uint8, np.uint16)
-    if not (is_colour or is_grey) or not pixels.size:
-        raise SourceError(
-            f"{where} is {array.dtype} of shape {array.shape}; an image is uint8 of shape (H, W), "
-            "(H, W, C) or (C, H, W) with 1, 3 or 4 channels, or uint16 of shape (H, W)"
-        )
-    return Image.fromarray(np.ascontiguousarray(pixels))
+    try:
+        return image_of_array(value)
+    except ValueError as error:
+        raise SourceError(f"{where} is {error}") from error
