@@ -91,6 +91,14 @@ def test_exactly_one_source(folder: Path) -> None:
         SlipstreamDataset(folder, local_dir=folder)
 
 
+def test_what_has_a_content_takes_no_name(folder: Path) -> None:
+    """A name that would have no effect is refused; no URL is shown."""
+    for source in (folder, "https://me:secret@localhost/a.tar", ImageFolderSource(folder)):
+        with pytest.raises(DatasetArgumentError, match=r"name='mine'.*leave it out") as caught:
+            SlipstreamDataset(source, name="mine")
+        assert "secret" not in str(caught.value)
+
+
 def test_indices_are_those_of_a_list(folder: Path) -> None:
     """Negative indices count from the end; others are IndexError; no int is TypeError."""
     dataset = SlipstreamDataset(folder)

@@ -41,7 +41,9 @@ def root(tmp_path: Path) -> Path:
 def test_files_are_stored_as_they_are(root: Path, tmp_path: Path) -> None:
     """Bytes, labels and order of torchvision; no name is needed."""
     folder = ImageFolder(root)
-    cache = prepare_cache(SlipstreamDataset(folder, cache_dir=tmp_path), verbose=False)
+    dataset = SlipstreamDataset(folder, cache_dir=tmp_path)
+    cache = prepare_cache(dataset, verbose=False)
+    assert f"of sequence {root}" in repr(dataset)
     assert list(cache.fields) == ["image", "label"]
     assert [int(label) for label in cache.load_batch(range(4))["label"]] == folder.targets
     for index, (path, _) in enumerate(folder.samples[:3]):

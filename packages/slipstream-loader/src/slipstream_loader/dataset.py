@@ -66,7 +66,7 @@ class SlipstreamDataset(torch.utils.data.Dataset[dict[str, Any]]):
         Of a LitData data set: the version that it should have; another one is an error.
     name : str, optional
         Names the content of an object that has no fingerprint, such as a map-style data set or a
-        generator; choose another name when the content changes.
+        generator; choose another name when the content changes. Paths, URLs and sources take none.
 
     Raises
     ------

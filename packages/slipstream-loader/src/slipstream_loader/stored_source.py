@@ -61,9 +61,16 @@ class StoredSource:
 
         Raises
         ------
+        DatasetArgumentError
+            When a name is given to what is known by its own content.
         SourceError
             When the source cannot be opened.
         """
+        if name is not None and isinstance(source, (str, os.PathLike, Source, SampleReader)):
+            raise DatasetArgumentError(
+                f"name={name!r} would name the content of an object in memory, but paths, URLs and "
+                "sources are known by their own: leave it out"
+            )
         root = default_cache_root() if cache_dir is None else Path(cache_dir)
         root = root.expanduser().absolute()
         opened = open_source(source, AccessOptions(access, expected_version, root), name=name)

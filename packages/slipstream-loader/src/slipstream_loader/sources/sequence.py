@@ -106,7 +106,9 @@ class SequenceSource:
 
     @property
     def uri(self) -> str:
-        """The name, or the type of the object, as ``memory:...``."""
+        """The name, or the type of the object, as ``memory:...``; the folder of torchvision's."""
+        if isinstance(self._samples, FolderFiles):
+            return self._samples.root
         return f"memory:{self._name or type(self._samples).__name__}"
 
     @property

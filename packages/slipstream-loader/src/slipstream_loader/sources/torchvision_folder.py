@@ -40,7 +40,7 @@ class FolderFiles:
     """
 
     def __init__(self, root: str, samples: Sequence[tuple[str, Any]]) -> None:
-        self._root, self._samples = root, samples
+        self.root, self._samples = root, samples
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -52,7 +52,7 @@ class FolderFiles:
         except SourceError as error:
             raise SampleReadError(str(error)) from error
         if problem is not None:
-            raise SampleReadError(f"{self.describe(index)} in {self._root} {problem}")
+            raise SampleReadError(f"{self.describe(index)} in {self.root} {problem}")
         return {"bytes": Path(path).read_bytes(), "path": None}, label
 
     def fingerprint(self) -> str:
@@ -69,7 +69,7 @@ class FolderFiles:
         return printable(self._relative(self._samples[index][0]))
 
     def _relative(self, path: str) -> str:
-        begin = os.path.join(self._root, "")
+        begin = os.path.join(self.root, "")
         relative = path[len(begin) :] if path.startswith(begin) else os.path.relpath(path, begin)
         return relative.replace(os.sep, "/")
 
@@ -99,7 +99,7 @@ def files_listed_by(samples: Any) -> FolderFiles | None:
         inner = files_listed_by(samples.dataset)
         if inner is None:
             return None
-        return FolderFiles(inner._root, [inner._samples[int(i)] for i in samples.indices])
+        return FolderFiles(inner.root, [inner._samples[int(i)] for i in samples.indices])
     kind: Any = type(samples)
     base: Any = next((found for found in kind.__mro__ if _name_of(found) == _FOLDER), None)
     if base is None or kind.__getitem__ is not base.__getitem__:
