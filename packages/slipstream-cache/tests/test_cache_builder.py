@@ -346,6 +346,49 @@ def test_a_run_of_large_samples_takes_little_memory(
     assert read_tree(tmp_path / "d") == tree
 
 
+class WatchedSamples(MemorySource):
+    """A few large samples among small ones; knows what is being read at a time."""
+
+    SIZES = (*[10] * 40, *[3000] * 8, *[10] * 40)
+
+    def __init__(self) -> None:
+        super().__init__([{"data": b""} for _ in self.SIZES])
+        self.lock = threading.Lock()
+        self.reading: list[int] = []
+        self.seen: set[tuple[int, ...]] = set()
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        with self.lock:
+            self.reading.append(self.SIZES[index])
+            self.seen.add(tuple(self.reading))
+        threading.Event().wait(0.002)
+        with self.lock:
+            self.reading.remove(self.SIZES[index])
+        return {"data": bytes(self.SIZES[index])}
+
+
+class SizedSamples(WatchedSamples):
+    """The same, with sizes that are known before."""
+
+    def sample_bytes(self, index: int) -> int:
+        return self.SIZES[index]
+
+
+def test_large_samples_are_not_read_at_the_same_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is meant for a sample before it is read, also for those that find out the sizes."""
+    monkeypatch.setattr(sample_stream, "_HELD_BYTES", 5000)
+    source = SizedSamples()
+    build(source, tmp_path / "a", num_workers=8)
+    assert max(map(len, source.seen)) > 2
+    assert max(map(sum, source.seen)) <= 8000  # and the one whose turn it is
+    monkeypatch.setattr(WatchedSamples, "SIZES", (3000,) * 60)
+    unknown = WatchedSamples()
+    build(unknown, tmp_path / "b", num_workers=8)
+    assert max(map(len, unknown.seen)) <= 2
+
+
 def test_threads_that_wait_for_memory_end_with_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

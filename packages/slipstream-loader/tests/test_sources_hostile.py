@@ -10,6 +10,7 @@ import re
 import struct
 import tarfile
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from slipstream_cache import Condition, FieldTypeError, SampleCache, StorageOptions
+from slipstream_cache import (
+    Condition,
+    FieldTypeError,
+    SampleCache,
+    StorageOptions,
+    sample_stream,
+)
 from slipstream_cache.testing import make_jpeg
 from slipstream_decoders import DecodeCenterCrop, DecodeRandomResizedCrop
 from slipstream_loader import (
@@ -32,7 +39,7 @@ from slipstream_loader import (
     transcode,
 )
 from slipstream_loader.errors import EmptyDatasetError, SourceError
-from slipstream_loader.sources import file_names
+from slipstream_loader.sources import block_reader, file_names
 from slipstream_loader.sources import parquet as parquet_module
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.parquet import TableSource
@@ -307,6 +314,23 @@ def test_files_that_would_fill_the_memory(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"f/photos/a/1\.jpg has 8,796,093,022,208 bytes"):
         SlipstreamDataset(tmp_path / "list.csv", cache_dir=tmp_path)
     assert file_names.too_large(file_names.MAX_FILE_BYTES) is None
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "tar", "CSV"])
+def test_large_files_in_a_row(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many threads read, two or three are in memory at a time."""
+    monkeypatch.setattr(sample_stream, "_HELD_BYTES", 20 << 20)
+    monkeypatch.setattr(block_reader, "_AHEAD_BYTES", 10 << 20)
+    entries = [(f"a/{number}.jpg", photo(number) + bytes(16 << 20)) for number in range(8)]
+    dataset = SlipstreamDataset(WRITERS[kind](tmp_path / "data", entries), cache_dir=tmp_path)
+    del entries
+    tracemalloc.start()
+    try:
+        assert len(prepare_cache(dataset, num_workers=8)) == 8
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60 << 20
 
 
 def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -462,7 +462,31 @@ def test_blocks_that_were_served_make_room(monkeypatch: pytest.MonkeyPatch) -> N
     assert (opened, len(forward._kept)) == ([0], 2)
     halves = reader()
     assert [halves[i] for i in [*range(0, 20, 2), *range(1, 20, 2)]]
-    assert (opened, len(halves._kept)) == ([0, 0], 10)
+    assert (opened, len(halves._kept)) == ([0, 0], 2)
+
+
+def test_large_blocks_are_neither_read_ahead_nor_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes much memory comes when it is asked for, and goes when it was served."""
+    monkeypatch.setattr(block_reader, "_AHEAD_BYTES", 20)
+    monkeypatch.setattr(block_reader, "_SERVED_BYTES", 20)
+    sizes = np.array([10, 10, 10, 30, 10])
+    opened: list[int] = []
+    begun = [threading.Event() for _ in sizes]
+
+    def open_stream(block: int) -> Iterator[Block[int]]:
+        opened.append(block)
+        begun[block].set()
+        yield Block(block, [block], int(sizes[block]))
+
+    reader = BlockReader(np.arange(6), np.arange(5), open_stream, ahead=3, num_bytes=sizes)
+    assert reader[0] == 0
+    assert begun[1].wait(20)
+    assert begun[2].wait(20)
+    assert [reader[1], reader[2]] == [1, 2]
+    assert sorted(opened) == [0, 1, 2]
+    assert reader[3] == 3
+    assert 3 not in reader._kept
+    assert reader[4] == 4
 
 
 def test_hard_links_of_a_remote_archive_share_bytes() -> None:

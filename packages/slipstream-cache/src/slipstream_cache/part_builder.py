@@ -28,7 +28,13 @@ from slipstream_cache.publish import (
     seal_part,
     temporary_path,
 )
-from slipstream_cache.sample_stream import Chunk, read_sample, result_bytes, stream_chunks
+from slipstream_cache.sample_stream import (
+    Chunk,
+    HeldBytes,
+    read_sample,
+    result_bytes,
+    stream_chunks,
+)
 from slipstream_cache.source import (
     FieldSpec,
     Source,
@@ -36,6 +42,7 @@ from slipstream_cache.source import (
     Transcode,
     is_sequential,
     mean_sample_bytes,
+    sample_bytes,
 )
 from slipstream_cache.writers import PartWriter
 
@@ -169,9 +176,16 @@ def measure_samples(job: BuildJob) -> int | None:
         return choose_samples_per_part(num_samples, [mean])
     encoder = SampleEncoder(job.source, job.fields, job.options, job.transcode)
 
+    held = HeldBytes()
+
     def stored_bytes(sample_id: int) -> int | None:
+        expected = held.begin_read(0, sample_bytes(job.source, sample_id))
+        assert expected is not None
         result = read_sample(job.source, encoder, sample_id)
-        return None if isinstance(result, OSError) else result_bytes(result)
+        num_bytes = result_bytes(result)
+        held.end_read(expected, num_bytes)
+        held.hand_out(num_bytes)
+        return None if isinstance(result, OSError) else num_bytes
 
     with _reader_pool(job) as pool:
         measured = measured_samples(num_samples, is_sequential(job.source))
@@ -216,11 +230,7 @@ class _UnsealedPart:
         """Write all samples, until one of them could not be read."""
         failures = ReadFailures()
         for chunk in chunks:
-            for sample_id, result in enumerate(chunk.results, chunk.first_sample):
-                if isinstance(result, OSError):
-                    failures.add(sample_id, result)
-                elif not failures.num_failed:
-                    self._write(sample_id, result)
+            self._write_chunk(chunk, failures)
             report(len(chunk.results))
         return failures
 
@@ -253,6 +263,13 @@ class _UnsealedPart:
         except BaseException:
             self.remove()
             raise
+
+    def _write_chunk(self, chunk: Chunk, failures: ReadFailures) -> None:
+        for sample_id, result in enumerate(chunk.results, chunk.first_sample):
+            if isinstance(result, OSError):
+                failures.add(sample_id, result)
+            elif not failures.num_failed:
+                self._write(sample_id, result)
 
     def _write(self, sample_id: int, sample: list[Encoded]) -> None:
         self._writer.add(sample)

@@ -10,14 +10,17 @@ from typing import Final, NamedTuple, TypeAlias
 
 from slipstream_cache.encoding import Encoded, EncodedImage, SampleEncoder
 from slipstream_cache.part_plan import PartRange
-from slipstream_cache.source import Source
+from slipstream_cache.source import Source, sample_bytes
 
 _CHUNKS_IN_PART: Final = 256
 _MAX_CHUNK_SAMPLES: Final = 64
 _MAX_CHUNK_BYTES: Final = 32 << 20
 """Where the samples of a chunk are much larger than others, it is handed out in pieces."""
-_HELD_BYTES: Final = 384 << 20
-"""Threads wait with more than this read and not handed out; all but the one whose turn it is."""
+_HELD_BYTES: Final = 256 << 20
+"""Threads wait with more than this being read, or read and not handed out; all but the one whose
+turn it is."""
+_FORGOTTEN: Final = 8
+"""What a sample is expected to take falls by such a part with every smaller one."""
 
 ReadResult: TypeAlias = "list[Encoded] | OSError"
 """A sample's encoded values, or why the source could not read it."""
@@ -40,6 +43,8 @@ def stream_chunks(
 ) -> Generator[Chunk, None, None]:
     """Yield the samples of ``parts``, chunk by chunk; to be closed before the pool is shut down.
 
+    The list of a chunk is empty when the next one is asked for.
+
     Parameters
     ----------
     source : Source
@@ -61,18 +66,22 @@ def stream_chunks(
         From the encoder, at the turn of the chunk that it concerns.
     """
 
-    held = _HeldBytes()
+    held = HeldBytes()
 
     def read_piece(number: int, samples: range) -> tuple[list[ReadResult], int]:
         """Samples from the first on, until they are many bytes, and those bytes."""
         results: list[ReadResult] = []
         size = 0
         for sample_id in samples:
-            if size > _MAX_CHUNK_BYTES or not held.wait(number):
+            if size > _MAX_CHUNK_BYTES:
+                break
+            expected = held.begin_read(number, sample_bytes(source, sample_id))
+            if expected is None:
                 break
             results.append(read_sample(source, encoder, sample_id))
-            size += result_bytes(results[-1])
-            held.add(result_bytes(results[-1]))
+            num_bytes = result_bytes(results[-1])
+            held.end_read(expected, num_bytes)
+            size += num_bytes
         return results, size
 
     chunks = enumerate(_chunks_of(parts))
@@ -91,8 +100,9 @@ def stream_chunks(
             results, size = future.result()
             while True:
                 yield Chunk(part, samples.start, results)
-                held.add(-size)
                 samples = samples[len(results) :]
+                results.clear()  # or they would live until the next ones are there
+                held.hand_out(size)
                 if not samples:
                     break
                 results, size = read_piece(number, samples)
@@ -102,31 +112,59 @@ def stream_chunks(
             future.cancel()
 
 
-class _HeldBytes:
-    """What was read and not handed out; threads wait while it is much.
+class HeldBytes:
+    """What is being read, and what was read and not handed out; threads wait while it is much.
 
     The thread of the chunk whose turn it is never waits, and a pool takes up chunks in their order:
-    so somebody goes on always.
+    so somebody goes on always. Where a source does not tell how large a sample is, it counts like
+    the largest one lately; the first one is read alone.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._num_bytes, self._turn, self._is_closed = 0, -1, False
+        self._largest: int | None = None
 
-    def wait(self, number: int) -> bool:
-        """Wait until a chunk may be read on; False where nobody wants it any more."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._is_closed or self._num_bytes <= _HELD_BYTES or number <= self._turn
-            )
-            return not self._is_closed
+    def begin_read(self, number: int, num_bytes: int | None) -> int | None:
+        """Wait until a sample may be read.
 
-    def add(self, num_bytes: int) -> None:
-        """Count bytes that were read, or, below zero, handed out."""
+        Parameters
+        ----------
+        number : int
+            Of its chunk.
+        num_bytes : int, optional
+            Its size, if that is known.
+
+        Returns
+        -------
+        int or None
+            What it counts until `end_read`; None where nobody wants it any more.
+        """
         with self._changed:
-            self._num_bytes += num_bytes
-            if num_bytes < 0:
+            while not self._is_closed:
+                expected = self._largest if num_bytes is None else num_bytes
+                expected = _HELD_BYTES if expected is None else expected
+                is_little = self._num_bytes + expected <= _HELD_BYTES
+                if is_little or not self._num_bytes or number <= self._turn:
+                    self._num_bytes += expected
+                    return expected
+                self._changed.wait()
+            return None
+
+    def end_read(self, expected: int, num_bytes: int) -> None:
+        """Count so many bytes that were read in place of those that were expected."""
+        with self._changed:
+            largest = self._largest or 0
+            self._largest = max(num_bytes, largest - -(-largest // _FORGOTTEN))
+            self._num_bytes += num_bytes - expected
+            if num_bytes < expected:
                 self._changed.notify_all()
+
+    def hand_out(self, num_bytes: int) -> None:
+        """Count bytes no more."""
+        with self._changed:
+            self._num_bytes -= num_bytes
+            self._changed.notify_all()
 
     def begin_turn(self, number: int) -> None:
         """From now on a chunk is waited for."""

@@ -42,7 +42,9 @@ class Source(Protocol):
     of one fingerprint must agree on it, wherever they are read: it decides where parts end.
 
     A source that knows how large its samples are may say so by an attribute ``mean_sample_bytes``,
-    from its content alone: builders then read no samples to plan the parts.
+    from its content alone: builders then read no samples to plan the parts. One that knows the size
+    of each may have a method ``sample_bytes(index)``: builders then know before they read a sample
+    whether memory is meant for it and for those that other threads read.
 
     A source that holds something while it is read, such as downloads, connections or decoded
     blocks, may have a method ``close``: a build calls it at its end, and each worker of an
@@ -81,6 +83,13 @@ def mean_sample_bytes(source: Source) -> int | None:
     """Return about how many bytes a sample has, if the source tells that without reading."""
     mean: int | None = getattr(source, "mean_sample_bytes", None)
     return mean
+
+
+def sample_bytes(source: Source, index: int) -> int | None:
+    """Return about how many bytes one sample has, if the source tells that without reading."""
+    tell = getattr(source, "sample_bytes", None)
+    num_bytes: int | None = None if tell is None else tell(index)
+    return num_bytes
 
 
 def release(source: Source) -> None:

@@ -103,6 +103,8 @@ class _HashedFile:
         self._num_pending = 0
 
     def write(self, data: bytes) -> None:
+        if self._pieces and len(data) >= _BUFFER_BYTES:
+            self._flush()  # what is long goes alone, and is not copied
         self._pieces.append(data)
         self._num_pending += len(data)
         if self._num_pending >= _BUFFER_BYTES:

@@ -29,6 +29,7 @@ _KEPT_BYTES: Final = 256 << 20
 _SERVED_BYTES: Final = 32 << 20
 """Kept at most where the oldest block was asked for all its samples: it is not needed again by
 those who go forward, and memory that is used again is faster than new memory."""
+_AHEAD_BYTES: Final = 64 << 20
 _MAX_OPEN: Final = 8
 _FAILURE_S: Final = 30.0
 
@@ -56,6 +57,8 @@ class BlockReader(Generic[T]):
         ``open_stream(block)`` yields the blocks of a stream from that one, or one before, on.
     ahead : int
         Blocks that are read, each on a thread of its own, before they are asked for.
+    num_bytes : ndarray of int64, shape (blocks,), optional
+        About the memory that each block takes: then only so many are read ahead as are not much.
     """
 
     def __init__(
@@ -65,10 +68,11 @@ class BlockReader(Generic[T]):
         open_stream: Callable[[int], Iterator[Block[T]]],
         *,
         ahead: int = 1,
+        num_bytes: NDArray[np.int64] | None = None,
     ) -> None:
         self._firsts, self._streams, self._open_stream = firsts, streams, open_stream
         self._ends = np.append(streams[1:], firsts.size - 1)
-        self._ahead = ahead
+        self._ahead, self._num_bytes = ahead, num_bytes
         restart_now_and_after_fork(self)
 
     def restart(self) -> None:
@@ -114,6 +118,7 @@ class BlockReader(Generic[T]):
             self._num_unserved[number] -= 1
             if self._num_unserved[number] == 0:
                 self._kept.move_to_end(number, last=False)
+                self._drop_oldest()
 
     def _look_ahead(self, number: int) -> None:
         """Begin to read the blocks behind one that follows the one before it."""
@@ -123,10 +128,19 @@ class BlockReader(Generic[T]):
             return
         last = min(number + self._ahead, self._firsts.size - 2)
         for coming in range(max(number, self._requested) + 1, last + 1):
+            if self._is_much(number + 1, coming):
+                break
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._ahead, "slipstream-ahead")
             self._pool.submit(self._read_ahead, coming)
             self._requested = coming
+
+    def _is_much(self, first: int, last: int) -> bool:
+        """Whether blocks take too much memory to be read ahead."""
+        return (
+            self._num_bytes is not None
+            and int(self._num_bytes[first : last + 1].sum()) > _AHEAD_BYTES
+        )
 
     def _read_ahead(self, number: int) -> None:
         with suppress(OSError):  # whoever asks for it tries again
@@ -171,14 +185,19 @@ class BlockReader(Generic[T]):
             self._kept[block.number] = block
             self._num_unserved[block.number] = len(block.samples)
             self._kept_bytes += block.num_bytes
-            while len(self._kept) > 1 and self._is_full():
-                number, oldest = self._kept.popitem(last=False)
-                self._kept_bytes -= oldest.num_bytes
-                del self._num_unserved[number]
+            self._drop_oldest()
 
-    def _is_full(self) -> bool:
-        is_served = self._num_unserved[next(iter(self._kept))] <= 0
-        return self._kept_bytes > (_SERVED_BYTES if is_served else _KEPT_BYTES)
+    def _drop_oldest(self) -> None:
+        """Drop blocks while there are too many; somebody waits for the last one, if not served."""
+        while self._kept:
+            number, oldest = next(iter(self._kept.items()))
+            is_served = self._num_unserved[number] <= 0
+            if self._kept_bytes <= (_SERVED_BYTES if is_served else _KEPT_BYTES):
+                return
+            if len(self._kept) == 1 and not is_served:
+                return
+            del self._kept[number], self._num_unserved[number]
+            self._kept_bytes -= oldest.num_bytes
 
     def _raise_known_failure(self, stream: int, number: int) -> None:
         with self._lock:

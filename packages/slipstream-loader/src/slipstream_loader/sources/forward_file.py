@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import os
 import zlib
@@ -134,13 +135,13 @@ class DecompressedReader:
 
     def read(self, size: int) -> bytes:
         """See ``ForwardReader``."""
-        pieces = []
+        found = io.BytesIO()  # which hands its bytes over, without another copy
         while size > 0 and self._fill():
             piece = self._output[:size]
-            pieces.append(piece)
+            found.write(piece)
             self._advance(len(piece))
             size -= len(piece)
-        return b"".join(pieces)
+        return found.getvalue()
 
     def skip(self, size: int) -> None:
         """See ``ForwardReader``."""

@@ -103,6 +103,10 @@ class ImageFolderSource:
         """As the folder tells it."""
         return int(self._listing.sizes.mean())
 
+    def sample_bytes(self, index: int, /) -> int:
+        """Bytes of a file."""
+        return int(self._listing.sizes[index])
+
     def __len__(self) -> int:
         return len(self._listing)
 

@@ -122,10 +122,14 @@ class ManifestSource:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
         data = self._files.read(self._paths[index])
-        if len(data) != int(self._sizes[index].partition(" ")[0]):
+        if len(data) != self.sample_bytes(index):
             raise SampleReadError(f"{self._paths[index]} was changed: open the list again")
         row = {name: column[index] for name, column in self._table.items()}
         return {"image": data, **row}
+
+    def sample_bytes(self, index: int, /) -> int:
+        """Bytes of a file."""
+        return int(self._sizes[index].partition(" ")[0])
 
     def fingerprint(self) -> str:
         """Hash of all rows and of the files' sizes (or ETags): 64 hexadecimal characters."""

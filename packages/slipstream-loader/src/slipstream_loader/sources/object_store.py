@@ -7,6 +7,7 @@ opened, and boto3 when the first request is made.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import threading
@@ -157,7 +158,9 @@ class ObjectStore:
         """
         if stop is not None and stop <= start:
             return b""
-        return b"".join(self._blocks(name, start, stop, etag))
+        found = io.BytesIO()  # which hands its bytes over, without another copy
+        found.writelines(self._blocks(name, start, stop, etag))
+        return found.getvalue()
 
     def download(self, name: str, path: Path, *, etag: str | None = None) -> None:
         """Write an object to a file, which appears when it is complete.

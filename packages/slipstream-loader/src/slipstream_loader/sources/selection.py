@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slipstream_cache import FieldNameError, FieldSpec, SampleReader, Source
 from slipstream_cache.field_types import select_fields, validate_fields
-from slipstream_cache.source import is_sequential, release
+from slipstream_cache.source import is_sequential, release, sample_bytes
 from slipstream_loader.errors import EmptyDatasetError, SourceError
 from slipstream_loader.sources.detect import open_source
 from slipstream_loader.sources.prebuilt import CacheSource
@@ -156,6 +156,10 @@ class SelectedSource:
     def is_sequential(self) -> bool:
         """Whether samples are best read in their order."""
         return is_sequential(self._source)
+
+    def sample_bytes(self, index: int, /) -> int | None:
+        """Bytes of a sample of the source, with all its fields; None if that does not tell."""
+        return sample_bytes(self._source, self._id(index))
 
     def __len__(self) -> int:
         return len(self._source) if self._ids is None else int(self._ids.size)

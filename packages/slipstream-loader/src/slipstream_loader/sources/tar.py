@@ -127,6 +127,10 @@ class TarSource:
         """As the headers tell it."""
         return int(self._listing.sizes.mean())
 
+    def sample_bytes(self, index: int, /) -> int:
+        """Bytes of a member."""
+        return int(self._listing.sizes[index])
+
     def __len__(self) -> int:
         return len(self._listing)
 

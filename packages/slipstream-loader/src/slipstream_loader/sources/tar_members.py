@@ -41,15 +41,20 @@ class MemberReader:
     ) -> None:
         self._file, self._starts, self._sizes = file, starts, sizes
         self._blocks: BlockReader[bytes] | None = None
+        if compression == "none" and not file.is_remote:
+            return
+        firsts = blocks_by_place(starts, _BLOCK_BYTES)
+        num_bytes = np.add.reduceat(sizes, firsts[:-1])
         if compression != "none":
-            firsts = blocks_by_place(starts, _BLOCK_BYTES)
             blocks = _CompressedBlocks(file, compression, starts, sizes, firsts)
-            self._blocks = BlockReader(firsts, np.zeros(1, np.int64), blocks.open)
-        elif file.is_remote:
-            firsts = blocks_by_place(starts, _BLOCK_BYTES)
-            plain = _PlainBlocks(file, starts, sizes, firsts)
             self._blocks = BlockReader(
-                firsts, np.arange(firsts.size - 1), plain.open, ahead=_REQUESTS_AHEAD
+                firsts, np.zeros(1, np.int64), blocks.open, num_bytes=num_bytes
+            )
+        else:
+            plain = _PlainBlocks(file, starts, sizes, firsts)
+            requests = np.arange(firsts.size - 1)
+            self._blocks = BlockReader(
+                firsts, requests, plain.open, ahead=_REQUESTS_AHEAD, num_bytes=num_bytes
             )
 
     def __getitem__(self, number: int) -> bytes:
@@ -115,10 +120,13 @@ class _CompressedBlocks:
             for block in range(number, self._firsts.size - 1):
                 reader.skip(int(self._starts[self._firsts[block]]) - reader.position)
                 self._restarts.keep(block, reader)
-                samples = list(self._samples(block, reader))
-                yield Block(block, samples, sum(map(len, samples)))
+                yield self._block(block, reader)  # and hold nothing of it
         finally:
             reader.close()
+
+    def _block(self, number: int, reader: DecompressedReader) -> Block[bytes]:
+        samples = list(self._samples(number, reader))
+        return Block(number, samples, sum(map(len, samples)))
 
     def _samples(self, number: int, reader: DecompressedReader) -> Iterator[bytes]:
         previous = -1, b""

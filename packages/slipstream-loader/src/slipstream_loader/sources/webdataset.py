@@ -153,6 +153,13 @@ class WebDatasetSource:
         sizes = (shard.listing.sizes[shard.members(extensions)].sum() for shard in self._shards)
         return int(sum(sizes)) // len(self)
 
+    def sample_bytes(self, index: int, /) -> int:
+        """Bytes of the members."""
+        number, row = self._place(index)
+        shard = self._shards[number]
+        members = [shard.member(row, component.extensions) for component in self._components]
+        return int(shard.listing.sizes[members].sum())
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
@@ -225,9 +232,7 @@ class WebDatasetSource:
         return number, index - int(self._starts[number])
 
     def _member(self, shard: MemberReader, number: int, row: int, component: Component) -> bytes:
-        members = self._shards[number].samples.members
-        places = (members[ext][row] for ext in component.extensions if ext in members)
-        return shard[int(max(places))]
+        return shard[self._shards[number].member(row, component.extensions)]
 
     def _reader(self, number: int) -> MemberReader:
         shard = self._shards[number]
@@ -256,6 +261,11 @@ class _Shard:
     @property
     def is_sequential(self) -> bool:
         return self.is_remote or self.compression != "none"
+
+    def member(self, row: int, extensions: Sequence[str]) -> int:
+        """Number of a sample's member that has one of some extensions."""
+        members = self.samples.members
+        return int(max(members[ext][row] for ext in extensions if ext in members))
 
     def members(self, extensions: Sequence[str]) -> NDArray[np.int64]:
         """Numbers of all members of some extensions."""
