@@ -159,21 +159,43 @@ def test_masks_that_cannot_be_decoded(tmp_path: Path) -> None:
         MaskCrop(224)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "crop", [DecodeRandomResizedCrop(24), DecodeCenterCrop(32), DecodeResizeCrop(50, 44)]
+)
+def test_masks_at_another_scale(tmp_path: Path, crop: Any) -> None:
+    """Are cropped at the boxes of their images, as those of their size."""
+    given = [sample(i) for i in range(12)]
+    double = []
+    for row in given:
+        mask = np.asarray(Image.open(io.BytesIO(row["mask"])))
+        double.append(np.kron(mask, np.ones((2, 2), np.uint8)))
+    large = [{**row, "mask": png(Image.fromarray(m))} for row, m in zip(given, double, strict=True)]
+    found = []
+    for rows in (given, large):
+        loader = SlipstreamLoader(
+            SlipstreamDataset(select(rows, as_files=["mask"]), cache_dir=tmp_path),
+            12,
+            seed=2,
+            verbose=False,
+            pipelines={"mask": [MaskCrop(crop)], "image": [crop]},
+        )
+        found.append(next(iter(loader)))
+    assert torch.equal(found[0]["image"], found[1]["image"])
+    assert torch.equal(found[0]["mask"], found[1]["mask"])
+
+
 def test_masks_of_another_shape(tmp_path: Path) -> None:
-    """Their crops would be of other places: they are named; masks at another scale are fine."""
+    """Their crops would be of other places: they are named, where there are images beside them."""
     given = [sample(i) for i in range(4)]
     for row, change in ((1, (0, -9)), (2, (7, 0))):
         mask = Image.open(io.BytesIO(given[row]["mask"]))
         given[row]["mask"] = png(mask.crop((0, 0, mask.width + change[0], mask.height + change[1])))
-    mask = Image.open(io.BytesIO(given[3]["mask"]))
-    given[3]["mask"] = png(mask.resize((2 * mask.width - 1, 2 * mask.height)))
+    given[3]["mask"] = png(Image.open(io.BytesIO(given[3]["mask"])).rotate(90, expand=True))
     dataset = SlipstreamDataset(select(given, as_files=["mask"]), cache_dir=tmp_path)
     crop = DecodeRandomResizedCrop(16)
     pipelines = {"mask": [MaskCrop(crop)], "image": [crop]}
     options: dict[str, Any] = {"shuffle": False, "verbose": False, "pipelines": pipelines}
-    with pytest.raises(
-        CorruptImageError, match=r"masks of samples \[1, 2\].*of the shape"
-    ) as caught:
+    with pytest.raises(CorruptImageError, match=r"masks of samples \[1, 2\].*the shape") as caught:
         next(iter(SlipstreamLoader(dataset, 4, **options)))
     assert caught.value.sample_ids == [1, 2]
     batch = next(iter(SlipstreamLoader(dataset, 4, on_error="skip", **options)))

@@ -34,9 +34,10 @@ class MaskCrop(Stage):
 
     Notes
     -----
-    A mask must have the size of its image, or its shape at another scale, at which its crop is the
-    image's to within a pixel. Where the loader decodes the images, too, one of another shape counts
-    as a mask that cannot be decoded. With ``exif="apply"`` the orientation of images is not
+    A mask must have the size of its image. Where the loader decodes the images, too, it may have
+    their shape at another scale, such as that before ``max_size`` shrunk them: the box is that of
+    the image, scaled. One of another shape counts as a mask that cannot be decoded. With
+    ``exif="apply"`` the orientation of images is not
     known to the mask: store upright images.
 
     Examples
@@ -73,15 +74,16 @@ class MaskCrop(Stage):
         """
         maps, failures = self._decoded(batch, context)
         shapes = np.array([one.shape for one in maps], np.int32).reshape(-1, 2)
-        if context.image_sizes:
-            failures = dict(sorted((_misshapen(shapes, context.image_sizes) | failures).items()))
+        sizes, misshapen = _sizes_of_images(shapes, context.image_sizes)
+        failures = dict(sorted((misshapen | failures).items()))
         if failures and context.failures is None:
             ids = [int(context.sample_ids[row]) for row in failures]
             reason = next(iter(failures.values()))
             raise CorruptImageError(f"masks of samples {ids} cannot be decoded: {reason}", ids)
         if context.failures is not None:
             context.failures.update(failures)
-        windows = self.crop.boxes(shapes[:, 0].copy(), shapes[:, 1].copy(), context).window
+        windows = self.crop.boxes(sizes[:, 0].copy(), sizes[:, 1].copy(), context).window
+        windows = windows * np.tile((shapes / sizes)[:, ::-1], 2)  # x, y, width, height
         size = height_and_width(self.crop.size)
         dtype = np.result_type(np.uint8, np.min_scalar_type(self.fill), *(m.dtype for m in maps))
         out = np.empty((len(maps), *size), np.int32 if dtype != np.uint8 else np.uint8)
@@ -106,23 +108,38 @@ class MaskCrop(Stage):
         return maps, dict(sorted(failures.items()))
 
 
-def _misshapen(
+def _sizes_of_images(
     shapes: NDArray[np.int32], image_sizes: Mapping[str, NDArray[np.int32]]
-) -> dict[int, str]:
-    """Rows of masks that have the shape of none of their images, at no scale and not turned."""
-    height, width = shapes.astype(np.int64).T
-    fits = np.zeros(len(shapes), np.bool_)
-    for sizes in image_sizes.values():
-        for high, wide in (sizes.astype(np.int64).T, sizes[:, ::-1].astype(np.int64).T):
-            rounding = np.maximum(height + width, high + wide)  # each side may be a pixel off
-            fits |= (np.abs(height * wide - width * high) <= rounding) | (high * wide == 0)
-    return {
-        int(row): "it has {} x {} pixels, and is not of the shape of {}".format(
-            *shapes[row],
-            " or ".join(f"{name!r} ({s[row, 0]} x {s[row, 1]})" for name, s in image_sizes.items()),
+) -> tuple[NDArray[np.int32], dict[int, str]]:
+    """Heights and widths of the images that masks belong to, as they are or turned.
+
+    Of several images it is one of the mask's size, or else of its shape; where no size is known it
+    is the mask's own. Masks of another shape are told by row.
+    """
+    sizes, height_width = shapes.copy(), shapes.astype(np.int64)
+    found = np.ones(len(shapes), np.bool_)
+    for one in image_sizes.values():
+        found &= (one == 0).any(1)
+    turns = [turned for one in image_sizes.values() for turned in (one, one[:, ::-1])]
+    for is_exact in (True, False):
+        for turned in turns:
+            if is_exact:
+                fits = (turned == shapes).all(1)
+            else:  # each side may be a pixel off
+                rounding = np.maximum(turned.sum(1), height_width.sum(1))
+                cross = height_width[:, 0] * turned[:, 1] - height_width[:, 1] * turned[:, 0]
+                fits = (np.abs(cross) <= rounding) & (turned > 0).all(1)
+            rows = fits & ~found
+            sizes[rows] = turned[rows]
+            found |= rows
+    misshapen = {}
+    for row in np.flatnonzero(~found).tolist():
+        of = [f"{name!r} ({one[row, 0]} x {one[row, 1]})" for name, one in image_sizes.items()]
+        misshapen[row] = (
+            f"it has {shapes[row, 0]} x {shapes[row, 1]} pixels, which is not the shape of "
+            + " or ".join(of)
         )
-        for row in np.flatnonzero(~fits)
-    }
+    return sizes, misshapen
 
 
 def decode_mask(data: bytes) -> NDArray[Any]:
