@@ -135,6 +135,7 @@ def test_files_that_cannot_be_read(
     dataset = SlipstreamDataset(ImageFolder(root), cache_dir=tmp_path / "caches")
     (root / "Bär/2.JPEG").unlink()
     os.mkfifo(root / "Bär/2.JPEG")
+    assert dataset.source.sample_bytes(2) == (root / "ant/deep/3.jpg").stat().st_size  # type: ignore[union-attr]
     (root / "ant/deep/3.jpg").unlink()
     (root / "empty of jpegs/4.png").write_bytes(bytes(2000))
     monkeypatch.setattr(file_names, "MAX_FILE_BYTES", 1000)

@@ -43,6 +43,8 @@ _KINDS: Final = frozenset(
 )
 _STREAM: Final = ("datasets.iterable_dataset", "IterableDataset")
 _BLOCK_ROWS: Final = 64
+_BLOCK_FILES: Final = 8
+"""Rows of a block whose images are files of their own, which may be large."""
 _READ_AHEAD_BYTES: Final = 8 << 20
 
 
@@ -150,6 +152,7 @@ class HuggingFaceSource:
         columns = dataset.format["columns"]
         self._dataset, self._name = dataset.with_format("arrow", columns=columns), name
         self._allow_paths = allow_paths
+        self._block_rows = _BLOCK_FILES if allow_paths else _BLOCK_ROWS
         self._form = ArrowForm(self._table(0, 1).schema, self._table(0, 1), self._where)
         self.classes: list[str] = class_names(dataset.features.arrow_schema)
         """Names of the classes of the only class label; else empty."""
@@ -203,14 +206,14 @@ class HuggingFaceSource:
     def _hash_of_values(self) -> str:
         digest = content_hash()
         digest.update(str(self._table(0, 1).schema.remove_metadata()).encode())
-        begins = range(0, len(self), _BLOCK_ROWS)
+        begins = range(0, len(self), self._block_rows)
         with ThreadPoolExecutor(usable_processors(), "slipstream-hash") as pool:
             for found in pool.map(self._hash_of_block, begins):
                 digest.update(found)
         return digest.hexdigest()
 
     def _hash_of_block(self, begin: int) -> bytes:
-        return hash_of_table(self._table(begin, begin + _BLOCK_ROWS))
+        return hash_of_table(self._table(begin, begin + self._block_rows))
 
     def _table(self, begin: int, end: int) -> Any:
         table = self._dataset[begin : min(end, len(self))]
@@ -222,12 +225,12 @@ class HuggingFaceSource:
 
     @cached_property
     def _blocks(self) -> BlockReader[dict[str, Any]]:
-        firsts = np.append(np.arange(0, len(self), _BLOCK_ROWS), len(self))
+        firsts = np.append(np.arange(0, len(self), self._block_rows), len(self))
         return BlockReader(firsts, np.arange(firsts.size - 1), self._read_block, ahead=0)
 
     def _read_block(self, number: int) -> Iterator[Block[dict[str, Any]]]:
-        begin = number * _BLOCK_ROWS
-        table = self._table(begin, begin + _BLOCK_ROWS)
+        begin = number * self._block_rows
+        table = self._table(begin, begin + self._block_rows)
         try:
             samples = self._form.samples(table, begin)
         except SourceError as error:

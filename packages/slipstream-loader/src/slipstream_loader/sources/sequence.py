@@ -124,6 +124,10 @@ class SequenceSource:
             raise IndexError(f"sample {index} of the {len(self)} in {self.uri}")
         return self._form.apply(self._sample(index), self.describe(index))
 
+    def sample_bytes(self, index: int, /) -> int | None:
+        """Bytes of a file of torchvision's ``ImageFolder``; None: not known."""
+        return self._samples.num_bytes(index) if isinstance(self._samples, FolderFiles) else None
+
     def fingerprint(self) -> str:
         """Hash of the name, of the object's own fingerprint, or else of all values."""
         if self._fingerprint is None:

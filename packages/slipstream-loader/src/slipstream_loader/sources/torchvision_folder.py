@@ -55,6 +55,13 @@ class FolderFiles:
             raise SampleReadError(f"{self.describe(index)} in {self.root} {problem}")
         return {"bytes": Path(path).read_bytes(), "path": None}, label
 
+    def num_bytes(self, index: int, /) -> int | None:
+        """Size of a file; None if it cannot be told."""
+        try:
+            return os.stat(self._samples[index][0]).st_size
+        except OSError:
+            return None
+
     def fingerprint(self) -> str:
         """Hash of relative paths, sizes and labels in their order: 64 hexadecimal characters."""
         digest = hashlib.sha256(_RECIPE)
