@@ -6,7 +6,9 @@ import json
 import os
 import pickle
 import struct
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from slipstream_cache.errors import FieldTypeError, SourceReadError
 from slipstream_loader.dataset import SlipstreamDataset
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 from slipstream_loader.prepare import prepare_cache
-from slipstream_loader.sources.litdata import LitDataSource
+from slipstream_loader.sources.litdata import LitDataSource, arrow_columns, arrow_rows, items
+from slipstream_loader.sources.litdata.arrow_columns import BatchColumns
 from slipstream_loader.sources.litdata.leaves import leaf_kind
 from slipstream_loader.sources.litdata.nested import load_nested
 from slipstream_loader.sources.litdata.pickles import load_scalar
@@ -222,6 +225,46 @@ class Evil:
 
     def __reduce__(self) -> Any:
         return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("layout", ["items", "frames", "packed items"])
+def test_items_that_would_fill_the_memory(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Are refused by what the chunk says of them, however small they are packed."""
+    samples, options = LAYOUTS[layout]
+    source = LitDataSource(
+        write(tmp_path, [*samples, {**samples[0], "data": b"x" * 999}], **options)
+    )
+    monkeypatch.setattr(items, "_MAX_ITEM_BYTES", 900)
+    assert source[3]["data"] == samples[3]["data"]
+    with pytest.raises(SampleReadError, match=r"bin\[12\]: .*(at most 900|too small)"):
+        source[12]
+
+
+def test_rows_that_unpack_to_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is unpacked once for all threads; few are kept, however many chunks there are."""
+    unpacked: list[object] = []
+
+    class Counted(BatchColumns):
+        def __init__(self, *given: Any) -> None:
+            threading.Event().wait(0.01)
+            super().__init__(*given)
+            unpacked.append(self)
+
+    monkeypatch.setattr(arrow_rows, "BatchColumns", Counted)
+    monkeypatch.setattr(arrow_rows, "_UNPACKED_BYTES_KEPT", 2500)
+    samples = [{"text": "abcd" * 50, "label": i} for i in range(40)]
+    source = LitDataSource(write(tmp_path, samples, compression="zstd", chunk_size=5))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(source.__getitem__, range(5))) == samples[:5]
+        assert len(unpacked) == 1
+        assert list(pool.map(source.__getitem__, range(40))) == samples
+    assert len(source._chunks._batches._kept) == 2
+    monkeypatch.setattr(arrow_columns, "_MAX_UNPACKED_BYTES", 1000)
+    source.close()
+    with pytest.raises(SampleReadError, match="a compressed Arrow buffer of 1,000 bytes"):
+        source[0]
 
 
 def test_pickles_run_no_code(tmp_path: Path) -> None:

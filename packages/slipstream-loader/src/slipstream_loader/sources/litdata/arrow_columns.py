@@ -12,8 +12,8 @@ from slipstream_loader.sources.litdata.arrow_messages import BatchLayout, Buffer
 from slipstream_loader.sources.litdata.ranges import ByteRanges
 from slipstream_loader.sources.litdata.zstd import unpack
 
-_MAX_BUFFER_BYTES: Final = 1 << 28
-"""Of a buffer that is compressed."""
+_MAX_UNPACKED_BYTES: Final = 1 << 28
+"""Of the buffers of a batch that are compressed, together."""
 
 _Value = Callable[[int], Any]
 
@@ -53,6 +53,8 @@ class BatchColumns:
 
     def __init__(self, data: ByteRanges, schema: Any, layout: BatchLayout) -> None:
         self._data, self._layout = data, layout
+        self.unpacked_bytes = 0
+        """Memory that its compressed buffers take."""
         self._nodes, self._buffers = iter(layout.nodes), iter(layout.buffers)
         pa = _pyarrow()
         try:
@@ -171,8 +173,12 @@ class BatchColumns:
         size = int.from_bytes(data[:8], "little", signed=True)
         if size == -1:  # this one did not get smaller
             return data[8:]
-        if not 0 <= size <= _MAX_BUFFER_BYTES or len(data) < 8:
-            raise SampleReadError(f"a compressed Arrow buffer of {size} bytes")
+        if size < 0 or len(data) < 8 or self.unpacked_bytes + size > _MAX_UNPACKED_BYTES:
+            raise SampleReadError(
+                f"a compressed Arrow buffer of {size:,} bytes; at most {_MAX_UNPACKED_BYTES:,} of "
+                "a batch are read"
+            )
+        self.unpacked_bytes += size
         if self._layout.codec == "zstd":
             content = unpack(data[8:], size)
         else:

@@ -14,6 +14,8 @@ import bisect
 import struct
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import accumulate
 from typing import Any, Final
 
@@ -29,12 +31,42 @@ from slipstream_loader.sources.litdata.ranges import ByteRanges
 
 ROWS_MAGIC: Final = b"LDARW01\0"
 _TAIL: Final = struct.Struct("<I8s")
-_BATCHES_KEPT: Final = 8
+_BATCHES_KEPT: Final = 64
+_UNPACKED_BYTES_KEPT: Final = 1 << 28
 
 
 def has_rows(data: ByteRanges) -> bool:
     """Tell whether a chunk holds its samples as rows."""
     return data.size >= _TAIL.size and data.read(data.size - 8, data.size) == ROWS_MAGIC
+
+
+class KeptBatches:
+    """The record batches of all chunks that were read last, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._lock, self._unpacking = threading.Lock(), threading.Lock()
+        self._kept: OrderedDict[tuple[object, int], BatchColumns] = OrderedDict()
+
+    def find(
+        self, key: tuple[object, int], read: Callable[[], BatchColumns], *, is_packed: bool
+    ) -> BatchColumns:
+        """Return a batch; of those that are compressed, one at a time is read."""
+        with self._unpacking if is_packed else nullcontext():
+            with self._lock:
+                found = self._kept.get(key)
+                if found is not None:
+                    self._kept.move_to_end(key)
+                    return found
+            found = read()
+            with self._lock:
+                self._kept[key] = found
+                while len(self._kept) > 1 and self._is_full():
+                    self._kept.popitem(last=False)
+            return found
+
+    def _is_full(self) -> bool:
+        unpacked = sum(batch.unpacked_bytes for batch in self._kept.values())
+        return len(self._kept) > _BATCHES_KEPT or unpacked > _UNPACKED_BYTES_KEPT
 
 
 class ArrowRows:
@@ -46,6 +78,8 @@ class ArrowRows:
         The chunk.
     num_samples : int
         How many rows the index says it has.
+    kept : KeptBatches
+        Of all chunks.
 
     Raises
     ------
@@ -53,15 +87,13 @@ class ArrowRows:
         It is damaged, or not the chunk that the index speaks of.
     """
 
-    def __init__(self, data: ByteRanges, num_samples: int) -> None:
-        self._data = data
+    def __init__(self, data: ByteRanges, num_samples: int, kept: KeptBatches) -> None:
+        self._data, self._kept, self._key = data, kept, object()
         layout = _layout_of(data)
         self._schema = read_schema(layout.schema)
         self._batches = [read_batch(data, message) for message in layout.messages]
         self._ends = list(accumulate(batch.num_rows for batch in self._batches))
         check_count(self._ends[-1] if self._ends else 0, num_samples)
-        self._read: OrderedDict[int, BatchColumns] = OrderedDict()
-        self._lock = threading.Lock()
 
     def row(self, position: int) -> dict[str, Any]:
         """Return the columns' values in a row; dicts are nested as in the sample.
@@ -76,17 +108,12 @@ class ArrowRows:
         return self._columns(number).row(position - begin)
 
     def _columns(self, number: int) -> BatchColumns:
-        with self._lock:
-            found = self._read.get(number)
-            if found is not None:
-                self._read.move_to_end(number)
-                return found
-        columns = BatchColumns(self._data, self._schema, self._batches[number])
-        with self._lock:
-            self._read[number] = columns
-            while len(self._read) > _BATCHES_KEPT:
-                self._read.popitem(last=False)
-        return columns
+        layout = self._batches[number]
+        return self._kept.find(
+            (self._key, number),
+            lambda: BatchColumns(self._data, self._schema, layout),
+            is_packed=layout.codec is not None,
+        )
 
 
 def num_batches(data: ByteRanges) -> int:

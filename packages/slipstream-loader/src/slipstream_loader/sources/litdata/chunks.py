@@ -19,7 +19,12 @@ from typing import Final, TypeAlias
 
 from slipstream_loader.after_fork import restart_now_and_after_fork
 from slipstream_loader.errors import SampleReadError
-from slipstream_loader.sources.litdata.arrow_rows import ArrowRows, has_rows, num_batches
+from slipstream_loader.sources.litdata.arrow_rows import (
+    ArrowRows,
+    KeptBatches,
+    has_rows,
+    num_batches,
+)
 from slipstream_loader.sources.litdata.index import ChunkInfo, LitDataIndex
 from slipstream_loader.sources.litdata.items import FramedItems, Items, open_items
 from slipstream_loader.sources.litdata.ranges import (
@@ -73,6 +78,7 @@ class Chunks:
         """See ``after_fork``."""
         self._lock = threading.Lock()
         self._direct: OrderedDict[int, Chunk] = OrderedDict()
+        self._batches = KeptBatches()
         self._fetched: OrderedDict[int, Future[Chunk]] = OrderedDict()
         self._failed: dict[int, float] = {}
         self._recent: OrderedDict[int, None] = OrderedDict()
@@ -119,6 +125,7 @@ class Chunks:
             pool, self._pool = self._pool, None
             fetched = list(self._fetched.values())
             self._direct.clear()
+            self._batches = KeptBatches()
             self._fetched.clear()
             self._newest = -1
         for future in fetched:
@@ -233,7 +240,7 @@ class Chunks:
                 "off or belongs to another version of the data set"
             )
         if has_rows(data):
-            return ArrowRows(data, info.num_samples)
+            return ArrowRows(data, info.num_samples, self._batches)
         compressed = self._index.compresses_samples
         return open_items(data, info.num_samples, is_compressed=compressed)
 

@@ -14,6 +14,7 @@ two offsets and one of its bytes.
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ _FRAME: Final = struct.Struct("<IIQII")
 _COUNT: Final = struct.Struct("<I")
 _PAIR: Final = struct.Struct("<II")
 _MAX_ITEM_BYTES: Final = 1 << 28
-"""Of an item that is compressed alone, which does not say how large it is."""
+"""An item that is larger is refused: it would be held in memory."""
 
 
 class Items(Protocol):
@@ -75,6 +76,7 @@ class PlainItems:
         start, stop = _PAIR.unpack(self.data.read(at, at + 8))
         if not self.table + 4 * (self.num_items + 1) <= start + self.base <= stop + self.base:
             raise SampleReadError(f"item {position} lies at {start} to {stop}: a damaged offset")
+        _check_size(position, stop - start)
         return start + self.base, stop + self.base
 
 
@@ -104,14 +106,15 @@ class FramedItems:
         start, stop = self._offsets(position)
         if not first <= start <= stop <= first + frame.unpacked_bytes:
             raise SampleReadError(f"item {position} is not inside of its frame: a damaged offset")
-        found = bytearray()
+        _check_size(position, stop - start)
+        found = io.BytesIO()  # which hands its bytes over, without another copy
         unpacked = first
         for block in self._unpacked(frame):
-            found += block[max(0, start - unpacked) : max(0, stop - unpacked)]
+            found.write(block[max(0, start - unpacked) : max(0, stop - unpacked)])
             unpacked += len(block)
             if unpacked >= stop:
                 break
-        return bytes(found)
+        return found.getvalue()
 
     def frame(self, number: int) -> Frame:
         """Return where a frame is.
@@ -184,6 +187,13 @@ def open_items(data: ByteRanges, num_samples: int, *, is_compressed: bool) -> It
         raise SampleReadError(f"a chunk of {len(head)} bytes")
     check_count(_COUNT.unpack_from(head)[0], num_samples)
     return PlainItems(data, num_samples, table=4, base=0, is_compressed=is_compressed)
+
+
+def _check_size(position: int, num_bytes: int) -> None:
+    if num_bytes > _MAX_ITEM_BYTES:
+        raise SampleReadError(
+            f"item {position} has {num_bytes:,} bytes; at most {_MAX_ITEM_BYTES:,} are read"
+        )
 
 
 def check_count(found: int, expected: int) -> None:

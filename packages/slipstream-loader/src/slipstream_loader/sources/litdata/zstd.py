@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, Final, Protocol
 
 from slipstream_loader.errors import SampleReadError
@@ -13,6 +14,8 @@ _MAX_WINDOW_BYTES: Final = 1 << 27
 _BLOCK_BYTES: Final = 1 << 20
 
 _local = threading.local()
+_largest_buffer: Final = threading.Lock()
+"""Held by the only thread that may fill a buffer of the largest size."""
 
 
 class Readable(Protocol):
@@ -35,7 +38,8 @@ def unpack(data: bytes, max_bytes: int) -> bytes:
         declared = zstandard.frame_content_size(data)
         if declared <= max_bytes:
             # where the frame does not tell its size, the limit is that of the buffer
-            unpacked: bytes = _decompressor().decompress(data, max_output_size=max_bytes)
+            with _largest_buffer if declared < 0 else nullcontext():
+                unpacked: bytes = _decompressor().decompress(data, max_output_size=max_bytes)
             return unpacked
     except zstandard.ZstdError as error:
         raise SampleReadError(f"a damaged zstd frame: {error}") from error
