@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import pickle
 import re
 import struct
 import tarfile
@@ -26,6 +27,7 @@ from slipstream_cache import (
     Condition,
     FieldTypeError,
     SampleCache,
+    SourceReadError,
     StorageOptions,
     sample_stream,
 )
@@ -38,11 +40,12 @@ from slipstream_loader import (
     prepare_cache,
     transcode,
 )
-from slipstream_loader.errors import EmptyDatasetError, SourceError
+from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
 from slipstream_loader.sources import block_reader, file_names
 from slipstream_loader.sources import parquet as parquet_module
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.parquet import TableSource
+from slipstream_loader.sources.tar import TarSource
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -314,6 +317,37 @@ def test_files_that_would_fill_the_memory(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"f/photos/a/1\.jpg has 8,796,093,022,208 bytes"):
         SlipstreamDataset(tmp_path / "list.csv", cache_dir=tmp_path)
     assert file_names.too_large(file_names.MAX_FILE_BYTES) is None
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "WebDataset", "MDS", "litdata"])
+def test_files_that_are_written_to_before_a_build(kind: str, tmp_path: Path) -> None:
+    """Other bytes in the same place are not published under the name of those before."""
+    versions = [
+        [(f"a/{n}.jpg", make_jpeg(2, 2, body=bytes([version, n]) * 50)) for n in range(9)]
+        for version in (1, 2)
+    ]
+    source = WRITERS[kind](tmp_path / "data", versions[0])
+    WRITERS[kind](tmp_path / "other", versions[1])
+    files = [path for path in (tmp_path / "data").iterdir() if path.suffix != ".json"]
+    for path in files:
+        os.utime(path, (1e9, 1e9))
+    dataset = SlipstreamDataset(source, cache_dir=tmp_path / "caches")
+    assert dataset.cache_path
+    for path in files:
+        path.write_bytes((tmp_path / "other" / path.name).read_bytes())
+    with pytest.raises(SourceReadError, match="was changed since it was opened: open it again"):
+        prepare_cache(dataset)
+
+
+def test_a_copy_of_a_file_that_is_the_same_elsewhere(tmp_path: Path) -> None:
+    """A pickled source takes a file of another time if it holds the same bytes, and no other."""
+    path = WRITERS["tar"](tmp_path / "data", [("a/0.jpg", photo(0)), ("a/1.jpg", photo(1))])
+    data = pickle.dumps(TarSource(path, cache_root=tmp_path))
+    os.utime(path, (1e9, 1e9))
+    assert pickle.loads(data)[1]["image"] == photo(1)
+    path.write_bytes(path.read_bytes().replace(photo(1), photo(1)[::-1]))
+    with pytest.raises(SampleReadError, match=r"a\.tar was changed"):
+        pickle.loads(data)[1]
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar", "CSV"])

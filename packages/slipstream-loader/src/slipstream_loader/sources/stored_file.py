@@ -134,8 +134,13 @@ def size_of_file(path: Path) -> int:
     raise SourceError(f"{path} is not a regular file")
 
 
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    """What is another one for another file, or for one that was written to."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
 class LocalFile:
-    """A file of this machine; see ``StoredFile``."""
+    """A file of this machine; see ``StoredFile``. A copy of this object opens it anew."""
 
     is_remote = False
 
@@ -145,8 +150,10 @@ class LocalFile:
         self._lock = threading.Lock()
         try:
             self._size = size_of_file(self._path)
+            self._state = _state(self._path.stat())
         except OSError as error:
             raise SourceError(f"{self._path} cannot be opened: {error.strerror}") from error
+        self._hash: str | None = None
 
     @property
     def uri(self) -> str:
@@ -160,30 +167,62 @@ class LocalFile:
 
     def read(self, start: int, stop: int) -> bytes:
         """See ``StoredFile``."""
-        data = b""
+        data, descriptor = b"", self._opened()
         while len(data) < stop - start:
-            more = os.pread(self._opened(), stop - start - len(data), start + len(data))
+            more = os.pread(descriptor, stop - start - len(data), start + len(data))
             if not more:
                 raise SampleReadError(
                     f"{self._path} ends at byte {start + len(data)}, expected {stop} or more: it "
                     "was changed; open it again"
                 )
             data = more if not data else data + more
+        if _state(os.fstat(descriptor)) != self._state:
+            raise SampleReadError(self._changed())
         return data
 
     def identity(self) -> str:
-        """See ``StoredFile``: the hash, remembered under the caches' root."""
-        return f"xxh3 {hash_of_file(self._path, cache_root=self._cache_root)}"
+        """See ``StoredFile``: the hash, remembered under the caches' root.
+
+        Raises
+        ------
+        SourceError
+            The file is another one than when it was opened.
+        """
+        found = self._hash_now()
+        if _state(self._path.stat()) != self._state:
+            raise SourceError(self._changed())
+        self._hash = found
+        return f"xxh3 {found}"
 
     def _opened(self) -> int:
         if self._descriptor is None:
             with self._lock:
                 if self._descriptor is None:
-                    self._descriptor = os.open(self._path, _READ_ONLY)
+                    self._descriptor = self._open()
         return self._descriptor
 
+    def _open(self) -> int:
+        try:
+            descriptor = os.open(self._path, _READ_ONLY)
+        except OSError as error:
+            raise SampleReadError(f"{self._path} cannot be opened: {error.strerror}") from error
+        state = _state(os.fstat(descriptor))
+        # another machine may have a copy of its own
+        if state != self._state and self._hash != self._hash_now():
+            os.close(descriptor)
+            raise SampleReadError(self._changed())
+        self._state = state
+        return descriptor
+
+    def _hash_now(self) -> str:
+        return hash_of_file(self._path, cache_root=self._cache_root)
+
+    def _changed(self) -> str:
+        return f"{self._path} was changed since it was opened: open it again"
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_size": self._size, "_cache_root": self._cache_root}
+        names = ("_path", "_size", "_cache_root", "_state", "_hash")
+        return {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _descriptor=None, _lock=threading.Lock())

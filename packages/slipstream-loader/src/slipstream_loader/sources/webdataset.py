@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,6 @@ from slipstream_cache.field_types import validate_fields
 from slipstream_loader.errors import (
     EmptyDatasetError,
     LoaderError,
-    RemoteNotFoundError,
     SampleReadError,
     SourceError,
 )
@@ -111,9 +111,9 @@ class WebDatasetSource:
         given = [location] if isinstance(location, (str, os.PathLike)) else list(location)
         self._given = [os.fspath(place) for place in given]
         places = [name for place in self._given for name in expand(place)]
-        self._files = _Files(storage_options, cache_root)
+        files = _Files(storage_options, cache_root)
         with ThreadPoolExecutor(_LISTING_THREADS, thread_name_prefix="slipstream-list") as pool:
-            self._shards = list(pool.map(partial(_open_shard, self._files, cache_root), places))
+            self._shards = list(pool.map(partial(_open_shard, files, cache_root), places))
         self._starts = np.cumsum([0, *(len(shard.samples) for shard in self._shards)])
         if not len(self):
             raise EmptyDatasetError(f"{self.uri} has no samples")
@@ -236,31 +236,27 @@ class WebDatasetSource:
 
     def _reader(self, number: int) -> MemberReader:
         shard = self._shards[number]
-        try:
-            file = self._files.open(shard.location)
-        except (SourceError, RemoteNotFoundError) as error:
-            raise SampleReadError(str(error)) from error
-        if file.size != shard.size:
-            raise SampleReadError(f"{file.uri} was changed: open it again")
-        return MemberReader(file, shard.compression, shard.listing.starts, shard.listing.sizes)
+        listing = shard.listing
+        return MemberReader(copy(shard.file), shard.compression, listing.starts, listing.sizes)
 
 
 @dataclass(frozen=True)
 class _Shard:
     """One archive and what is in it."""
 
-    location: str
-    uri: str
-    size: int
+    file: StoredFile
     identity: str
     compression: Compression
-    is_remote: bool
     listing: FileListing
     samples: ShardSamples
 
     @property
+    def uri(self) -> str:
+        return self.file.uri
+
+    @property
     def is_sequential(self) -> bool:
-        return self.is_remote or self.compression != "none"
+        return self.file.is_remote or self.compression != "none"
 
     def member(self, row: int, extensions: Sequence[str]) -> int:
         """Number of a sample's member that has one of some extensions."""
@@ -301,9 +297,7 @@ def _open_shard(files: _Files, cache_root: Path | None, location: str) -> _Shard
     directory = listing_root(cache_root) / f"webdataset-{digest[:32]}"
     listing = load_listing(directory) or keep_listing(directory, _list_shard(file, compression))
     samples = group_members(listing.names, file.uri)
-    return _Shard(
-        location, file.uri, file.size, identity, compression, file.is_remote, listing, samples
-    )
+    return _Shard(copy(file), identity, compression, listing, samples)  # nothing stays open
 
 
 def _list_shard(file: StoredFile, compression: Compression) -> FileListing:

@@ -51,15 +51,24 @@ class FileRanges:
         self._descriptor = descriptor
         self._lock = threading.Lock()
         self.size = os.fstat(descriptor).st_size
+        self._modified: int | None = None
 
     @classmethod
     def open(cls, path: Path) -> FileRanges:
-        """Open the file at a path; SampleReadError if it is a pipe, a device or a folder."""
+        """Open the file at a path, which nobody may write to as long as it is read.
+
+        Raises
+        ------
+        SampleReadError
+            It is a pipe, a device or a folder, or may not be read.
+        """
         try:
             size_of_file(path)
         except SourceError as error:
             raise SampleReadError(str(error)) from error
-        return cls(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        ranges = cls(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        ranges._modified = os.fstat(ranges._descriptor).st_mtime_ns
+        return ranges
 
     def read(self, start: int, stop: int) -> bytes:
         """Return a range of bytes."""
@@ -67,6 +76,8 @@ class FileRanges:
         data = self._read_at(start, stop - start)
         if len(data) != stop - start:
             raise SampleReadError(f"the file was cut off, it had {self.size} bytes before")
+        if self._modified not in (None, os.fstat(self._descriptor).st_mtime_ns):
+            raise SampleReadError("the file was changed since it was opened: open it again")
         return data
 
     def _read_at(self, start: int, num_bytes: int) -> bytes:
