@@ -12,7 +12,7 @@ import pytest
 from slipstream_cache import CacheError
 from slipstream_loader.errors import SampleReadError, SourceError
 from slipstream_loader.sources import TableSource
-from slipstream_loader.sources.parquet_footer import dictionary_bytes, read_footer
+from slipstream_loader.sources.parquet_footer import read_footer, row_groups
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -50,7 +50,15 @@ def test_as_pyarrow_tells_it(num_rows: int, num_columns: int, group_rows: int) -
         pairs = [(c.data_page_offset, c.dictionary_page_offset) for c in strings]
         expected.append(sum(data - first for data, first in pairs if first is not None))
     assert any(expected)
-    assert dictionary_bytes(read_footer(io.BytesIO(data))) == expected
+    groups = row_groups(read_footer(io.BytesIO(data)))
+    assert groups.dictionary_bytes.sum(axis=1).tolist() == expected
+    infos = [
+        [group.column(k) for k in range(group.num_columns)]
+        for group in map(metadata.row_group, range(metadata.num_row_groups))
+    ]
+    assert groups.num_values.tolist() == [[info.num_values for info in row] for row in infos]
+    ends = (groups.ends - groups.begins).tolist()
+    assert ends == [[info.total_compressed_size for info in row] for row in infos]
 
 
 def test_any_changed_byte(tmp_path: Path) -> None:

@@ -41,8 +41,7 @@ from slipstream_loader import (
     transcode,
 )
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-from slipstream_loader.sources import block_reader, file_names
-from slipstream_loader.sources import parquet as parquet_module
+from slipstream_loader.sources import arrow_file, block_reader, file_names, parquet_file
 from slipstream_loader.sources.imagefolder import ImageFolderSource
 from slipstream_loader.sources.parquet import TableSource
 from slipstream_loader.sources.tar import TarSource
@@ -403,7 +402,7 @@ def test_bombs_that_pillow_refuses() -> None:
 
 def test_values_that_a_dictionary_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row group of few bytes whose rows are one long value is read in steps."""
-    monkeypatch.setattr(parquet_module, "_REPEATED_BYTES", 100_000)
+    monkeypatch.setattr(parquet_file, "REPEATED_BYTES", 100_000)
     values = pa.DictionaryArray.from_arrays(pa.array([0, 1] * 60), pa.array([b"x" * 9000, b"y"]))
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"data": values, "n": list(range(120))}), path, compression="none")
@@ -431,14 +430,14 @@ def test_compressed_arrow_data(form: str, tmp_path: Path, monkeypatch: pytest.Mo
         assert pa.total_allocated_bytes() - before < 8 << 20
         return
     assert TableSource(path)[19]["data"] == bytes([19]) * (1 << 20)
-    monkeypatch.setattr(parquet_module, "_MAX_UNPACKED_BYTES", 5 << 20)
-    with pytest.raises(SourceError, match=r"a\.arrow is a compressed Arrow stream of more than"):
+    monkeypatch.setattr(arrow_file, "_MAX_STREAM_BYTES", 5 << 20)
+    with pytest.raises(SourceError, match=r"a\.arrow: a compressed Arrow stream of 20,"):
         TableSource(path)
 
 
 def test_plain_arrow_streams_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies in a map takes no memory, and has no limit."""
-    monkeypatch.setattr(parquet_module, "_MAX_UNPACKED_BYTES", 10)
+    monkeypatch.setattr(arrow_file, "_MAX_STREAM_BYTES", 10)
     table = pa.table({"data": [b"x" * 5000] * 40})
     with pa.ipc.new_stream(str(tmp_path / "a.arrow"), table.schema) as writer:
         writer.write_table(table, max_chunksize=7)

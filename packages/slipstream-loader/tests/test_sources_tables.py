@@ -21,8 +21,7 @@ from PIL import Image
 from slipstream_cache import FieldSpec, FieldTypeError, Source, SourceReadError
 from slipstream_loader import SlipstreamDataset, SlipstreamHFDataset, SlipstreamLoader
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-from slipstream_loader.sources import HuggingFaceSource, TableSource, open_source
-from slipstream_loader.sources import parquet as parquet_module
+from slipstream_loader.sources import HuggingFaceSource, TableSource, open_source, parquet_file
 from slipstream_loader.sources.arrow_rows import Rows
 
 
@@ -121,8 +120,7 @@ def test_files_give_every_value(
         path = tmp_path / "data.parquet"
         dataset.to_parquet(path)
     elif form == "small groups":  # and read in steps, as large row groups are
-        monkeypatch.setattr(parquet_module, "_GROUP_BYTES", 0)
-        monkeypatch.setattr(parquet_module, "_rows_of_step", lambda rows, size: 4)
+        monkeypatch.setattr(parquet_file, "_steps", lambda _, rows, __: [4] * len(rows))
         path.mkdir()
         for k in range(3):
             part = dataset.select(range(10 * k, 10 * k + 10))
@@ -290,7 +288,7 @@ def test_damaged_arrow_files_are_errors(
     assert data.count(sound) == 1
     TableSource(path)
     path.write_bytes(data.replace(sound, damaged))
-    with pytest.raises(SourceError, match=r"a\.arrow cannot be read"):
+    with pytest.raises(SourceError, match=r"a\.arrow: row group 0 cannot be read"):
         TableSource(path)
 
 

@@ -45,6 +45,8 @@ def _array_values(array: pa.Array) -> ColumnValues:
     if isinstance(kind, pa.BaseExtensionType):
         return _extension_values(array)
     if pa.types.is_dictionary(kind):
+        if dtype_of(kind.value_type) is None:
+            return _Repeated(array)
         return _array_values(array.dictionary_decode())
     if is_payload(kind):
         return _Payloads(array, bytes)
@@ -61,8 +63,7 @@ def _array_values(array: pa.Array) -> ColumnValues:
             flat = array.flatten()
             if not flat.null_count:
                 return _numbers(flat).reshape(len(array), kind.list_size)
-    found: list[Any] = array.to_pylist()
-    return found
+    return _Scalars(array)
 
 
 def dtype_of(kind: pa.DataType) -> np.dtype[Any] | None:
@@ -217,6 +218,34 @@ class _Payloads(Sequence[Any]):
         if self._is_valid is not None and not self._is_valid[row]:
             return None
         return self._convert(self._data[self._offsets[row] : self._offsets[row + 1]])
+
+
+class _Repeated(Sequence[Any]):
+    """Values of a dictionary: those that are not asked for take no memory."""
+
+    def __init__(self, array: pa.DictionaryArray) -> None:
+        self._values = _array_values(array.dictionary)
+        self._numbers = array.indices
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, row: Any) -> Any:
+        number = self._numbers[row].as_py()
+        return None if number is None else self._values[number]
+
+
+class _Scalars(Sequence[Any]):
+    """Values of all other types, as Python's own: some of them share their memory in Arrow."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._array[row].as_py()
 
 
 def _text(data: memoryview) -> str:

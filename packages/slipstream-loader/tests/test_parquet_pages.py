@@ -1,0 +1,143 @@
+"""Pages of parquet files are looked at before they are unpacked."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from slipstream_cache import CacheError
+from slipstream_loader.errors import SampleReadError, SourceError
+from slipstream_loader.sources import TableSource, parquet_pages
+from slipstream_loader.sources.thrift_compact import CompactReader
+
+pytestmark = pytest.mark.timeout(120)
+
+MIB = 1 << 20
+
+
+def written(path: Path, columns: dict[str, Any], **options: Any) -> Path:
+    """A file without dictionaries, packed by zstd, unless options say otherwise."""
+    pq.write_table(
+        pa.table(columns), path, **{"use_dictionary": False, "compression": "zstd"} | options
+    )
+    return path
+
+
+def packed_lists(num_values: int) -> pa.Array:
+    """A row of so many equal numbers, and three short ones."""
+    values = pa.array([7] * (num_values + 3), pa.int32())
+    return pa.ListArray.from_arrays([0, num_values, *range(num_values + 1, num_values + 4)], values)
+
+
+BOMBS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "a page": ({"a": [bytes(2 * MIB)] * 5, "n": range(5)}, {}, "its pages unpack to 10,48"),
+    "pages of columns": ({f"c{n}": [bytes(2 * MIB)] for n in range(5)}, {}, "its pages unpack to"),
+    "a second page": ({"a": [b"x"] * 1024 + [bytes(9 * MIB)]}, {"data_page_size": 1}, "its pages"),
+    "lists": ({"a": packed_lists(2 * MIB)}, {"use_dictionary": True}, "its pages unpack to 16,77"),
+    "long rows": ({"a": packed_lists(9 * MIB)}, {"use_dictionary": True}, "for each of its rows"),
+    "a dictionary": (
+        {"a": [bytes(6 * MIB), *[b"y"] * 400]},
+        {"use_dictionary": True, "dictionary_pagesize_limit": 64 * MIB},
+        "its dictionaries unpack to 6,291,",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ["1.0", "2.0"])
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs(name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few kilobytes end in an error that names the file, and take no memory."""
+    columns, options, message = BOMBS[name]
+    monkeypatch.setattr(parquet_pages, "_MAX_PAGE_BYTES", 8 * MIB)
+    monkeypatch.setattr("slipstream_loader.sources.parquet_file._MAX_ROW_BYTES", 16 * MIB)
+    monkeypatch.setattr(parquet_pages, "REPEATED_BYTES", 256 * MIB)
+    path = written(tmp_path / "a.parquet", columns, data_page_version=form, **options)
+    assert path.stat().st_size < 100_000
+    del columns
+    before = pa.default_memory_pool().bytes_allocated()
+    with pytest.raises(
+        (SourceError, SampleReadError), match=rf"a\.parquet: .*row group 0.* {message}"
+    ):
+        read(path)
+    assert pa.default_memory_pool().bytes_allocated() - before < 8 * MIB
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All samples of a file."""
+    source = TableSource(path)
+    return [source[index] for index in range(len(source))]
+
+
+@pytest.mark.parametrize("header_bytes", [1, 16, 4096])
+def test_headers_across_reads(
+    header_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Headers that a read cuts off are read on; many pages, several columns and row groups."""
+    monkeypatch.setattr(parquet_pages, "_HEADER_BYTES", header_bytes)
+    rng = random.Random(3)
+    rows = [rng.randbytes(rng.randrange(40_000)) for _ in range(300)]
+    columns = {"data": rows, "n": range(300), "list": [[n, 2 * n] for n in range(300)]}
+    options = {"data_page_size": 1000, "write_batch_size": 7, "row_group_size": 90}
+    path = written(tmp_path / "a.parquet", columns, write_page_checksum=True, **options)
+    samples = read(path)
+    assert [sample["data"] for sample in samples] == rows
+    assert [sample["list"] for sample in samples] == columns["list"]
+
+
+def test_any_changed_byte(tmp_path: Path) -> None:
+    """Of the headers of pages: samples or our errors, at once; the process goes on."""
+    path = tmp_path / "a.parquet"
+    data = written(path, {"a": [b"x" * 40, b"yy"], "b": [[1], [2, 3]]}).read_bytes()
+    footer = len(data) - int.from_bytes(data[-8:-4], "little") - 8
+    told = 0
+    for place in range(4, footer):
+        for bits in (1, 0x10, 0x80, 0xFF):
+            path.write_bytes(data[:place] + bytes([data[place] ^ bits]) + data[place + 1 :])
+            try:
+                read(path)
+            except (SourceError, SampleReadError, CacheError):
+                told += 1
+    assert told > footer
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x19\xf7" + b"\xff" * 8 + b"\x7f",  # a list of 2**63 doubles
+        b"\x1b" + b"\xff" * 8 + b"\x7f\x77" + b"\0" * 40,  # a map of as many
+        b"\x16" + b"\xff" * 2_000_000,  # a number without an end
+        b"\x18" + b"\xff" * 8 + b"\x7f",  # bytes outside of the data
+        b"\x1c" * 100_000,  # structures in structures
+    ],
+)
+def test_values_that_claim_too_much(data: bytes) -> None:
+    """End in an error at once, whatever size they tell."""
+    with pytest.raises((IndexError, TypeError, RecursionError)):
+        CompactReader(data, 0).struct({})
+
+
+def test_more_files_than_a_process_opens(tmp_path: Path) -> None:
+    """A table may have any number of files: they are closed when they were looked at."""
+    resource = pytest.importorskip("resource")
+    for number in range(60):
+        written(tmp_path / f"{number:03}.parquet", {"n": [number]})
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_descriptor() + 20, limits[1]))
+    try:
+        samples = read(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert [sample["n"] for sample in samples] == list(range(60))
+
+
+def lowest_descriptor() -> int:
+    """The number that the next open file gets."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor
