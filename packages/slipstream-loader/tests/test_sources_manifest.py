@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from PIL import Image
 
 from slipstream_loader import ManifestSource, SlipstreamDataset, prepare_cache
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-from slipstream_loader.sources import open_source
+from slipstream_loader.sources import manifest_rows, open_source, parquet_pages
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -218,3 +219,47 @@ def test_from_s3(folder: Path, s3_bucket: Any) -> None:
     (folder / "bad.jsonl").write_text(json.dumps({"path": "none.jpg"}))
     with pytest.raises(SourceError, match=r"none\.jpg"):
         ManifestSource(folder / "bad.jsonl", root=url)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_long_lists_in_little_memory(folder: Path, kind: str) -> None:
+    """A row takes little more than its text, however it is read."""
+    rows = 20_000
+    head = "path,label\n" if kind == "csv" else ""
+    line = 'a/1.jpg,"c%d"\n' if kind == "csv" else '{"path": "a/1.jpg", "label": "c%d"}\n'
+    text = head + "".join(line % (number // 100) for number in range(rows))
+    (folder / f"long.{kind}").write_text(text)
+    tracemalloc.start()
+    source = ManifestSource(folder / f"long.{kind}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(source) == rows
+    assert source.classes[source[rows - 1]["label"]] == "c199"
+    assert peak < 300 * rows + 6 * (1 << 20)  # buffers, and futures of the files at once
+
+
+@pytest.mark.parametrize("text", ["\udc00", "\ud800", "\udcc3\udca9", "é", "日本", "\udcff"])
+def test_texts_come_back_as_they_were(folder: Path, text: str) -> None:
+    """Also those that are no names of files."""
+    lines = [json.dumps({"path": "a/1.jpg", "note": note}) for note in ("x", text)]
+    (folder / "odd.jsonl").write_text("\n".join(lines))
+    assert ManifestSource(folder / "odd.jsonl")._table["note"][1] == text
+
+
+def test_lists_that_would_fill_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line without an end, and a table of a few bytes with any number of rows."""
+    monkeypatch.setattr(manifest_rows, "_MAX_LINE", 1000)
+    monkeypatch.setattr(manifest_rows, "_MAX_ROWS", 1000)
+    monkeypatch.setattr(parquet_pages, "_MAX_PAGE_BYTES", 1 << 20)
+    (folder / "a.csv").write_text("path\n" + "a" * 2000)
+    (folder / "a.jsonl").write_text('{"path": "' + "a" * 2000)
+    for name in ("a.csv", "a.jsonl"):
+        with pytest.raises(SourceError, match=r"a line has 1,000 characters or more"):
+            ManifestSource(folder / name)
+    pq.write_table(pa.table({"path": ["a/1.jpg"] * 1001}), folder / "rows.parquet")
+    with pytest.raises(SourceError, match=r"rows\.parquet .* 1,001 rows; at most 1,000"):
+        ManifestSource(folder / "rows.parquet")
+    long = pa.table({"path": ["a/1.jpg"], "note": ["x" * (2 << 20)]})
+    pq.write_table(long, folder / "page.parquet", use_dictionary=False)
+    with pytest.raises(SourceError, match=r"page\.parquet .* pages unpack to"):
+        ManifestSource(folder / "page.parquet")

@@ -43,9 +43,9 @@ class ArrowFile:
         except pa.ArrowInvalid:
             messages = pa.ipc.MessageReader.open_stream(mapped)
             _check_stream([batch_facts(m) for m in messages if m.type != "schema"])
-            self.step_bytes = [0 for _ in batches]  # which are held as a whole
             reader = pa.ipc.open_stream(mapped)
             batches = list(reader)
+            self.step_bytes = [0 for _ in batches]  # they are held as a whole
             self.group_rows = [len(batch) for batch in batches]
             self._batch: Callable[[int], pa.RecordBatch] = batches.__getitem__
         else:

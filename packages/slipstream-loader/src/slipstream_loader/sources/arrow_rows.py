@@ -35,6 +35,15 @@ def import_pyarrow() -> None:
         ) from error
 
 
+def bad_data_errors() -> tuple[type[Exception], ...]:
+    """What pyarrow raises for data that is damaged, too large, or of a kind that it lacks."""
+    try:
+        import pyarrow as pa
+    except ImportError:
+        return (OSError, ValueError)
+    return (OSError, ValueError, EOFError, pa.ArrowException)
+
+
 def class_names(schema: pa.Schema) -> list[str]:
     """Names of the classes of the only ``ClassLabel`` of a data set; empty if there is none."""
     try:

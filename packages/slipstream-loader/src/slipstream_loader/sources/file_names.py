@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -71,9 +72,15 @@ class PackedNames(Sequence[str]):
     @classmethod
     def pack(cls, names: Iterable[str]) -> PackedNames:
         """Pack names in their order."""
-        encoded = [os.fsencode(name) for name in names]
-        ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+        data, ends = bytearray(), array("q")
+        for name in names:
+            data += os.fsencode(name)
+            ends.append(len(data))
+        return cls(np.frombuffer(data, np.uint8), np.frombuffer(ends, np.int64))
+
+    def equals(self, other: PackedNames) -> bool:
+        """Whether the names are the same, in the same order."""
+        return np.array_equal(self.ends, other.ends) and np.array_equal(self.data, other.data)
 
     def __len__(self) -> int:
         return int(self.ends.size)

@@ -7,15 +7,17 @@ import json
 import os
 import posixpath
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from slipstream_cache import FieldNameError, FieldSpec, FieldTypeError, infer_field_types
 from slipstream_cache.field_types import validate_fields
 from slipstream_loader.errors import EmptyDatasetError, SampleReadError, SourceError
-from slipstream_loader.sources.file_names import report, too_large
+from slipstream_loader.sources.file_names import PackedNames, report, too_large
 from slipstream_loader.sources.manifest_rows import MANIFEST_EXTENSIONS, read_columns
 from slipstream_loader.sources.object_store import is_object_url, open_object_store
 from slipstream_loader.sources.stored_file import is_url, open_stored_file
@@ -34,6 +36,7 @@ _PATH_COLUMNS: Final = (
 )
 _LABEL_COLUMNS: Final = ("label", "class", "target")
 _STAT_THREADS: Final = 16
+_VALUES_AT_ONCE: Final = 8192
 
 
 class ManifestSource:
@@ -89,7 +92,7 @@ class ManifestSource:
         self._paths = self._safe_paths(columns.pop(paths_of), base)
         self.classes: list[str] = []
         """Names of the classes, sorted; empty where labels are numbers, or there are none."""
-        table: dict[str, list[Any]] = {}
+        table: dict[str, Sequence[Any]] = {}
         if labels_of is not None:
             table["label"] = self._labels(columns.pop(labels_of))
         table["path"] = columns.pop("path", self._paths)
@@ -135,9 +138,15 @@ class ManifestSource:
         """Hash of all rows and of the files' sizes (or ETags): 64 hexadecimal characters."""
         digest = hashlib.sha256(f"{_RECIPE}\0{self.classes}".encode())
         for name, column in self._table.items():
-            text = json.dumps([name, column], ensure_ascii=False, default=str)
-            digest.update(text.encode("utf-8", "surrogatepass"))
-        if self._table["path"] != self._paths:
+            digest.update(f"[{_json(name)}, [".encode("utf-8", "surrogatepass"))
+            for begin in range(0, len(column), _VALUES_AT_ONCE):
+                values = [
+                    column[k] for k in range(begin, min(begin + _VALUES_AT_ONCE, len(column)))
+                ]
+                text = (", " if begin else "") + _json(values)[1:-1]
+                digest.update(text.encode("utf-8", "surrogatepass"))
+            digest.update(b"]]")
+        if self._table["path"] is not self._paths:
             digest.update("\0".join(self._paths).encode("utf-8", "surrogatepass"))
         digest.update("\0".join(self._sizes).encode())
         return digest.hexdigest()
@@ -167,21 +176,28 @@ class ManifestSource:
             )
         return found[0] if found else None
 
-    def _safe_paths(self, column: list[Any], base: str) -> list[str]:
-        paths, problems = [], []
-        for value in column:
-            path = _inside(value, base) if isinstance(value, str) else None
-            paths.append(path or "")
-            if path is None:
-                problems.append(repr(value))
+    def _safe_paths(self, column: Sequence[Any], base: str) -> Sequence[str]:
+        """The paths relative to the root: the column itself if it holds them already."""
+        problems: list[str] = []
+        if not is_object_url(base):
+            base = os.path.abspath(os.path.expanduser(base))
+
+        def paths() -> Iterator[str]:
+            for value in column:
+                path = _inside(value, base) if isinstance(value, str) else None
+                if path is None:
+                    problems.append(repr(value))
+                yield path or ""
+
+        found = PackedNames.pack(paths())
         if problems:
             raise SourceError(
                 report(f"{self.uri} names files that are not below {base}", problems)
                 + "\ngive root=, the folder that all files are in"
             )
-        return paths
+        return column if isinstance(column, PackedNames) and column.equals(found) else found
 
-    def _labels(self, column: list[Any]) -> list[Any]:
+    def _labels(self, column: Sequence[Any]) -> Sequence[Any]:
         if {type(value) for value in column} in ({int}, {float}):
             return column
         if not all(isinstance(value, str) for value in column):
@@ -213,26 +229,30 @@ class _LocalFiles:
     def read(self, path: str) -> bytes:
         return (self._base / path).read_bytes()
 
-    def sizes(self, paths: list[str], where: str) -> list[str]:
+    def sizes(self, paths: Sequence[str], where: str) -> Sequence[str]:
         """The size of each file."""
+        sizes = np.empty(len(paths), np.int64)
         with ThreadPoolExecutor(_STAT_THREADS, thread_name_prefix="slipstream-stat") as pool:
-            found = list(pool.map(self._size, paths))
-        missing = [path for path, size in zip(paths, found, strict=True) if size is None]
+            for begin in range(0, len(paths), _VALUES_AT_ONCE):
+                numbers = range(begin, min(begin + _VALUES_AT_ONCE, len(paths)))
+                sizes[begin : numbers.stop] = list(
+                    pool.map(self._size, map(paths.__getitem__, numbers))
+                )
+        missing = [paths[number] for number in np.flatnonzero(sizes < 0).tolist()]
         if missing:
             raise SourceError(report(f"{where} names files that are not in {self._base}", missing))
-        sizes = [size or 0 for size in found]
-        _check_sizes(paths, sizes, where)
-        return [str(size) for size in sizes]
+        _check_sizes(paths, sizes.tolist(), where)
+        return PackedNames.pack(map(str, sizes.tolist()))
 
-    def _size(self, path: str) -> int | None:
+    def _size(self, path: str) -> int:
         full = os.path.join(self._base, path)
         try:
             status = os.stat(full)
         except PermissionError as error:
             raise SourceError(f"{full} cannot be read: {error.strerror}") from error
         except OSError:
-            return None
-        return status.st_size if stat.S_ISREG(status.st_mode) else None
+            return -1
+        return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
 
 class _StoreFiles:
@@ -244,7 +264,7 @@ class _StoreFiles:
     def read(self, path: str) -> bytes:
         return self._store.read(path)
 
-    def sizes(self, paths: list[str], where: str) -> list[str]:
+    def sizes(self, paths: Sequence[str], where: str) -> Sequence[str]:
         """Size and ETag of each object."""
         wanted = set(paths)
         found = {o.name: o for o in self._store.list() if o.name in wanted}
@@ -254,10 +274,10 @@ class _StoreFiles:
                 report(f"{where} names files that are not in {self._store.url}", missing)
             )
         _check_sizes(paths, [found[path].size for path in paths], where)
-        return [f"{found[path].size} {found[path].etag}" for path in paths]
+        return PackedNames.pack(f"{found[path].size} {found[path].etag}" for path in paths)
 
 
-def _check_sizes(paths: list[str], sizes: list[int], where: str) -> None:
+def _check_sizes(paths: Sequence[str], sizes: list[int], where: str) -> None:
     """Raise if a file would fill the memory."""
     problems = [
         f"{path} {problem}"
@@ -268,6 +288,10 @@ def _check_sizes(paths: list[str], sizes: list[int], where: str) -> None:
         raise SourceError(report(f"{where} names files that are too large", problems))
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
 def _folder_of(uri: str) -> str:
     if is_url(uri) and not is_object_url(uri):
         raise SourceError(f"{uri}: say where the files are: ManifestSource(location, root=...)")
@@ -276,7 +300,7 @@ def _folder_of(uri: str) -> str:
 
 def _inside(path: str, base: str) -> str | None:
     """A path relative to the folder; None if it leads out of it."""
-    if not path or "\0" in path:
+    if not path or "\0" in path or not _is_encodable(path):
         return None
     if is_object_url(base):
         prefix = base.rstrip("/") + "/"
@@ -285,7 +309,16 @@ def _inside(path: str, base: str) -> str | None:
             return None
         normal = posixpath.normpath(relative)
         return None if normal in (".", "..") or normal.startswith("../") else normal
-    full = os.path.normpath(os.path.join(os.path.abspath(os.path.expanduser(base)), path))
-    relative = os.path.relpath(full, os.path.abspath(os.path.expanduser(base)))
-    leads_out = relative in (".", "..") or relative.startswith(f"..{os.sep}")
-    return None if leads_out else relative.replace(os.sep, "/")
+    full = os.path.normpath(os.path.join(base, path))
+    folder = os.path.join(base, "")
+    is_below = full.startswith(folder) and full != folder
+    return full[len(folder) :].replace(os.sep, "/") if is_below else None
+
+
+def _is_encodable(path: str) -> bool:
+    """Whether a file may have this name."""
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -26,7 +26,12 @@ from slipstream_loader.errors import (
     SourceError,
 )
 from slipstream_loader.sources.arrow_file import ArrowFile
-from slipstream_loader.sources.arrow_rows import ArrowForm, class_names, import_pyarrow
+from slipstream_loader.sources.arrow_rows import (
+    ArrowForm,
+    bad_data_errors,
+    class_names,
+    import_pyarrow,
+)
 from slipstream_loader.sources.block_reader import Block, BlockReader
 from slipstream_loader.sources.parquet_file import Footer, ParquetFile
 from slipstream_loader.sources.stored_file import size_of_file
@@ -245,7 +250,7 @@ class TableSource:
             raise SourceError(f"{self._place(name)}: {error}") from error
         except LoaderError:
             raise
-        except _bad_data_errors() as error:
+        except bad_data_errors() as error:
             raise SourceError(f"{self._place(name)} cannot be opened: {error}") from error
         self._known[name] = table.footer
         return table
@@ -259,7 +264,7 @@ class TableSource:
         try:
             tables = self._open(name).tables(group, 0)
             table = next((table for table in tables if table.num_rows), None)
-        except _bad_data_errors() as error:
+        except bad_data_errors() as error:
             raise SourceError(f"{where} cannot be read: {error}") from error
         if table is None:
             raise SourceError(f"{where} has no rows, expected some")
@@ -302,7 +307,7 @@ class TableSource:
                 yield Block(number, samples, table.nbytes)
         except SampleReadError:
             raise
-        except _bad_data_errors() as error:
+        except bad_data_errors() as error:
             raise SampleReadError(f"{where} cannot be read: {error}") from error
 
 
@@ -354,10 +359,3 @@ class _Layout:
         """File and row of a sample."""
         file = int(np.searchsorted(self._file_firsts, index, side="right")) - 1
         return file, index - self._file_firsts[file]
-
-
-def _bad_data_errors() -> tuple[type[Exception], ...]:
-    """What pyarrow raises for data that is damaged, too large, or of a kind that it lacks."""
-    import pyarrow as pa
-
-    return (OSError, ValueError, EOFError, pa.ArrowException)

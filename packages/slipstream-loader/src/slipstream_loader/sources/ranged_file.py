@@ -6,9 +6,12 @@ import io
 import os
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from slipstream_loader.sources.stored_file import StoredFile
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _BLOCK_BYTES: Final = 2 << 20
 _BLOCKS_AHEAD: Final = 4
@@ -71,6 +74,13 @@ class RangedFile(io.RawIOBase):
         self._ends.append(stop)
         self._position = stop
         return data
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill a buffer as far as there are bytes, and return their number; see ``read``."""
+        view = memoryview(buffer)
+        data = self.read(view.nbytes)
+        view[: len(data)] = data
+        return len(data)
 
     def close(self) -> None:
         """Stop requests that were made ahead."""
