@@ -238,12 +238,13 @@ def test_long_lists_in_little_memory(folder: Path, kind: str) -> None:
     assert peak < 300 * rows + 6 * (1 << 20)  # buffers, and futures of the files at once
 
 
-@pytest.mark.parametrize("text", ["\udc00", "\ud800", "\udcc3\udca9", "é", "日本", "\udcff"])
+@pytest.mark.parametrize("text", [r"\udc00", r"\ud800", r"\udcc3\udca9", r"\udcff", "é", "日本"])
 def test_texts_come_back_as_they_were(folder: Path, text: str) -> None:
     """Also those that are no names of files."""
-    lines = [json.dumps({"path": "a/1.jpg", "note": note}) for note in ("x", text)]
-    (folder / "odd.jsonl").write_text("\n".join(lines))
-    assert ManifestSource(folder / "odd.jsonl")._table["note"][1] == text
+    lines = [f'{{"path": "a/1.jpg", "note": "{note}"}}' for note in ("x", text)]
+    (folder / "odd.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    note = ManifestSource(folder / "odd.jsonl")._table["note"][1]
+    assert note == json.loads(f'"{text}"')
 
 
 def test_lists_that_would_fill_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

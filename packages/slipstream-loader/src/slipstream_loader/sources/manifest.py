@@ -36,7 +36,7 @@ _PATH_COLUMNS: Final = (
 )
 _LABEL_COLUMNS: Final = ("label", "class", "target")
 _STAT_THREADS: Final = 16
-_VALUES_AT_ONCE: Final = 8192
+_VALUES_AT_ONCE: Final = 2048
 
 
 class ManifestSource:
