@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,51 @@ def test_a_jpeg_that_is_shrunk_while_it_is_decoded(monkeypatch: pytest.MonkeyPat
     held = transcode(encoded("RGB", 400, 480, "JPEG", progressive=True), options)
     assert (held.condition, held.codec) == (Condition.DAMAGED, Codec.JPEG)
     assert "480 x 400 pixels of JPEG take" in str(held.problem)
+
+
+@pytest.mark.parametrize("bitmap", ["bmp", "png"])
+def test_an_icon_that_holds_an_image(bitmap: str) -> None:
+    """Is refused before Pillow decodes it, which it does as it opens the file."""
+    whole = encoded("RGB", 64, 64, "ICO", sizes=[(64, 64)], bitmap_format=bitmap)
+    assert transcode(whole, StorageOptions()).condition is Condition.SOUND
+    head = b"IHDR" if bitmap == "png" else b"\x28\0\0\0"
+    place = whole.index(head) + 4
+    side = (30_000).to_bytes(4, "big" if bitmap == "png" else "little")
+    stored = transcode(whole[:place] + side + whole[place + 4 :], StorageOptions())
+    assert stored.condition is not Condition.SOUND
+    assert "an icon of 30000 x 64 pixels; icons have at most 4096" in str(stored.problem)
+    for end in range(0, len(whole), 7):
+        transcode(whole[:end], StorageOptions())  # never raises
+
+
+def tiled(side: int, tile: int) -> bytes:
+    """A square TIFF in RGB whose only tile, packed by deflate, is larger than the image."""
+    packed = zlib.compress(bytes(3 * tile * tile))
+    tags = [
+        (256, side), (257, side), (258, 8), (259, 8), (262, 2), (277, 3), (322, tile), (323, tile),
+        (324, 8), (325, len(packed)),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(packed)) + packed + directory
+
+
+def test_a_tile_that_is_larger_than_its_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts as what libtiff unpacks."""
+    payload = tiled(64, 512)
+    stored = transcode(payload, StorageOptions())
+    assert (stored.condition, stored.height, stored.width) == (Condition.SOUND, 64, 64)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
+    stored = transcode(payload, StorageOptions())
+    assert stored.condition is Condition.DAMAGED
+    assert "64 x 64 pixels of TIFF take 1,064,960 bytes to decode" in str(stored.problem)
+
+
+def test_samples_that_are_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count as many bytes as they have, in the strip that libtiff unpacks."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9_000)
+    payload = encoded("RGBA", 100, 100, "TIFF", compression="tiff_deflate")
+    assert "take 90,000 bytes" in str(transcode(payload, StorageOptions()).problem)
+    wide = payload.replace(struct.pack("<4H", 8, 8, 8, 8), struct.pack("<4H", 16, 16, 16, 16))
+    assert wide != payload
+    assert "take 120,000 bytes" in str(transcode(wide, StorageOptions()).problem)

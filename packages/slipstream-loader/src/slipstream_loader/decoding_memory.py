@@ -15,11 +15,15 @@ from contextlib import contextmanager
 from typing import Final
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from slipstream_loader.after_fork import restart_now_and_after_fork
 
-_LIBRARY_BYTES: Final = {"WEBP": 12, "AVIF": 8, "JPEG2000": 4, "SGI": 4, "TIFF": 4}
-"""By format: the canvases of an animation, wider samples, or a strip that has all rows."""
+_LIBRARY_BYTES: Final = {"WEBP": 12, "AVIF": 8, "JPEG2000": 4, "SGI": 4}
+"""By format: the canvases of an animation, or wider samples."""
+
+_TILE_WIDTH, _TILE_LENGTH, _SAMPLES, _SAMPLE_BITS = 322, 323, 277, 258
+"""Tags of a TIFF."""
 
 _COEFFICIENT_BYTES: Final = 2
 """For each sample of a progressive JPEG; all are held, however small it is decoded."""
@@ -70,6 +74,8 @@ def bytes_to_decode(
     """
     num_pixels = num_stored = image.width * image.height
     library = num_pixels * _LIBRARY_BYTES.get(str(image.format), 0)
+    if isinstance(image, TiffImageFile):
+        library = _tile_bytes(image)
     if "progressive" in image.info:
         library = _COEFFICIENT_BYTES * len(image.getbands()) * size[0] * size[1]
     pixels = num_pixels * _PIXEL_BYTES.get(image.mode, 4)
@@ -78,6 +84,16 @@ def bytes_to_decode(
         copies += 4 * target[0] * (image.height + target[1])
         num_stored = target[0] * target[1]
     return pixels + max(library, copies + num_stored * _STORED_BYTES.get(codec, 6))
+
+
+def _tile_bytes(image: TiffImageFile) -> int:
+    """Of a strip, which may have all rows, or of a tile, which may be larger than its image."""
+    width, length, samples = (
+        image.tag_v2.get(tag, 1) for tag in (_TILE_WIDTH, _TILE_LENGTH, _SAMPLES)
+    )
+    sample_bytes = -(-max(image.tag_v2.get(_SAMPLE_BITS, (1,))) // 8)
+    num_pixels: int = max(image.width * image.height, width * length)
+    return num_pixels * max(4, samples * sample_bytes)
 
 
 def excess(image: Image.Image, size: tuple[int, int], num_bytes: int) -> str | None:

@@ -44,8 +44,16 @@ BAD_IMAGE_ERRORS: Final = (
 )
 """What Pillow's format plugins raise when they meet bad data."""
 
-_REFUSED_FORMATS: Final = frozenset({"EPS", "WMF"})
-"""Vector formats: Pillow would run another program to draw them."""
+_REFUSED_FORMATS: Final = {
+    "EPS": "drawings, which another program would have to draw",
+    "WMF": "drawings, which another program would have to draw",
+    "ICNS": "icons of several sizes, of which none is told before",
+}
+
+_ICON: Final = b"\0\0\1\0"
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_MAX_ICON_SIDE: Final = 4096
+"""Pixels, of an image in an icon file: Pillow decodes it as it opens the file."""
 
 _CHANNELS: Final = (1, 3, 4)
 _ROWS_AT_ONCE: Final = 64
@@ -99,10 +107,34 @@ def open_image(data: FileData) -> Image.Image:
     One of BAD_IMAGE_ERRORS
         When Pillow cannot or must not read it.
     """
-    image = Image.open(io.BytesIO(data.tobytes() if isinstance(data, np.ndarray) else data))
+    data = data.tobytes() if isinstance(data, np.ndarray) else data
+    _check_icon(memoryview(data))
+    image = Image.open(io.BytesIO(data))
     if image.format in _REFUSED_FORMATS:
-        raise UnidentifiedImageError(f"{image.format} files hold drawings, not pixels")
+        raise UnidentifiedImageError(
+            f"{image.format} files hold {_REFUSED_FORMATS[image.format]}: they are not read"
+        )
     return image
+
+
+def _check_icon(data: memoryview) -> None:
+    """Raise DecompressionBombError if an icon file holds an image that is no icon."""
+    if bytes(data[:4]) != _ICON:
+        return
+    entries = data[6 : 6 + 16 * int.from_bytes(data[4:6], "little")]
+    for (place,) in struct.iter_unpack("<12xI", entries[: len(entries) // 16 * 16]):
+        frame = bytes(data[place : place + 24])
+        if len(frame) < 24:
+            continue  # Pillow tells that it is cut off
+        if frame[:8] == _PNG:
+            width, height = struct.unpack_from(">II", frame, 16)
+        else:
+            width, height = struct.unpack_from("<ii", frame, 4)
+            height //= 2  # pixels, and which of them are there
+        if max(width, abs(height)) > _MAX_ICON_SIDE:
+            raise Image.DecompressionBombError(
+                f"an icon of {width} x {abs(height)} pixels; icons have at most {_MAX_ICON_SIDE}"
+            )
 
 
 def to_grey_or_rgb(image: Image.Image) -> Image.Image:
