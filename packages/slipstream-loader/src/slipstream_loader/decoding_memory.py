@@ -92,8 +92,9 @@ def _tile_bytes(image: TiffImageFile) -> int:
         image.tag_v2.get(tag, 1) for tag in (_TILE_WIDTH, _TILE_LENGTH, _SAMPLES)
     )
     sample_bytes = -(-max(image.tag_v2.get(_SAMPLE_BITS, (1,))) // 8)
-    num_pixels: int = max(image.width * image.height, width * length)
-    return num_pixels * max(4, samples * sample_bytes)
+    num_bytes: int = max(4, samples * sample_bytes)
+    num_bytes *= max(image.width * image.height, width * length)
+    return num_bytes
 
 
 def excess(image: Image.Image, size: tuple[int, int], num_bytes: int) -> str | None:
