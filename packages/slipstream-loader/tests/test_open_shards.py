@@ -61,3 +61,18 @@ def test_limits(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None
     for number in (1, 2, 1, 2, 3):
         large.for_sample(number, 0)
     assert (opened[51:], len(large._open)) == ([1, 2, 3], 2)
+
+
+def test_room_is_made_before_a_shard_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or one more than the limits say would be in memory for a moment."""
+    monkeypatch.setattr(open_shards, "_MOST_BYTES", 59)
+    beside: list[int] = []
+
+    def open_shard(number: int) -> int:
+        beside.append(len(shards._open))
+        return number
+
+    shards = OpenShards(open_shard, [4] * 9, [10] * 8 + [45])
+    for number in range(9):
+        shards.for_sample(number, 0)
+    assert beside == [0, 1, 2, 3, 4, 4, 4, 4, 1]

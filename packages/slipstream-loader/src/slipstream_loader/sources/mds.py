@@ -40,7 +40,7 @@ from slipstream_loader.sources.stored_file import (
 
 _RECIPE: Final = "mds 1"
 _HASHED_SHARDS: Final = 16
-_MAX_UNPACKED_BYTES: Final = 1 << 30
+_MAX_UNPACKED_BYTES: Final = 192 << 20
 """A compressed shard that is larger would be held in memory: it is refused."""
 _COMPRESSIONS: Final = ("zstd", "gz", "bz2")
 
@@ -311,7 +311,7 @@ def _check_compression(shard: Shard, where: str) -> None:
     if shard.num_bytes > _MAX_UNPACKED_BYTES:
         raise SourceError(
             f"{where}: {shard.name} unpacks to {shard.num_bytes} bytes; at most "
-            f"{_MAX_UNPACKED_BYTES} are held in memory"
+            f"{_MAX_UNPACKED_BYTES} are held in memory: write smaller ones (MDSWriter(size_limit=))"
         )
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _LEAST_OPEN: Final = 2
 _MOST_OPEN: Final = 64
-_MOST_BYTES: Final = 1 << 30
+_MOST_BYTES: Final = 384 << 20
 """More than the threads of a build span: each reads 1/256 of a part of the cache at a time."""
 
 
@@ -53,14 +53,15 @@ class OpenShards(Generic[T]):
         with self._lock:
             found = self._open.get(number)
             if found is None:
+                while len(self._open) >= _LEAST_OPEN and self._is_full(self._num_bytes[number]):
+                    self._close_oldest()
                 count = self._num_samples[number]
                 found = _Open(self._open_shard(number), count, bytearray(count))
                 self._open[number] = found
                 self._open_bytes += self._num_bytes[number]
             self._open.move_to_end(number)
             while len(self._open) > _LEAST_OPEN and self._has_too_many():
-                closed, _ = self._open.popitem(last=False)
-                self._open_bytes -= self._num_bytes[closed]
+                self._close_oldest()
             found.num_wanted -= not found.is_served[row]
             found.is_served[row] = True
             if not found.num_wanted:
@@ -74,8 +75,16 @@ class OpenShards(Generic[T]):
             self._open_bytes = 0
 
     def _has_too_many(self) -> bool:
-        is_much = len(self._open) > _MOST_OPEN or self._open_bytes > _MOST_BYTES
+        is_much = len(self._open) > _MOST_OPEN or self._is_full(0)
         return is_much or not next(iter(self._open.values())).num_wanted
+
+    def _is_full(self, num_bytes: int) -> bool:
+        """Whether so many bytes more are too many."""
+        return self._open_bytes + num_bytes > _MOST_BYTES
+
+    def _close_oldest(self) -> None:
+        closed, _ = self._open.popitem(last=False)
+        self._open_bytes -= self._num_bytes[closed]
 
 
 @dataclass
