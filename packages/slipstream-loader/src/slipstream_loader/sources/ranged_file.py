@@ -6,12 +6,9 @@ import io
 import os
 from collections import OrderedDict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from slipstream_loader.sources.stored_file import StoredFile
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _BLOCK_BYTES: Final = 2 << 20
 _BLOCKS_AHEAD: Final = 4
@@ -75,7 +72,7 @@ class RangedFile(io.RawIOBase):
         self._position = stop
         return data
 
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         """Fill a buffer as far as there are bytes, and return their number; see ``read``."""
         view = memoryview(buffer)
         data = self.read(view.nbytes)
