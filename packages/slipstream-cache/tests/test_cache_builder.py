@@ -346,6 +346,29 @@ def test_a_run_of_large_samples_takes_little_memory(
     assert read_tree(tmp_path / "d") == tree
 
 
+def test_a_source_that_changes_while_it_is_read(tmp_path: Path) -> None:
+    """Is not published under the name of what it was, and nothing of it is taken up later."""
+
+    class Changing(MemorySource):
+        suffix = "00"
+
+        def __getitem__(self, index: int) -> dict[str, Any]:
+            self.suffix = "11" if index == 7 else self.suffix
+            return {"data": bytes([int(self.suffix), index])}
+
+        def fingerprint(self) -> str:
+            return super().fingerprint()[:-2] + self.suffix
+
+    source = Changing([{"data": b""} for _ in range(9)])
+    with pytest.raises(SourceReadError, match="was changed while it was read: build again"):
+        build(source, tmp_path / "c", num_workers=1)
+    assert not list((tmp_path / "c").glob("part-*"))
+    assert not (tmp_path / "c/manifest.json").exists()
+    restored = MemorySource([{"data": bytes([0, index])} for index in range(9)])
+    restored.fingerprint = lambda: MemorySource.fingerprint(source)[:-2] + "00"  # type: ignore[method-assign]
+    assert build(restored, tmp_path / "c")[8] == {"data": bytes([0, 8])}
+
+
 class WatchedSamples(MemorySource):
     """A few large samples among small ones; knows what is being read at a time."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -99,7 +100,8 @@ def build(
     Raises
     ------
     SourceReadError
-        The source failed to read samples. All others were tried; the cache is not published.
+        The source failed to read samples, and all others were tried; or its fingerprint is another
+        one after it was read. The cache is not published.
     UnsupportedImageError
         An image needs a transcode and none was given.
     FieldNameError, FieldTypeError, FieldNotFoundError
@@ -236,10 +238,15 @@ class _Build:
 
     def _publish(self, parts: list[SealedPart]) -> None:
         source = self._job.source
+        fingerprint = source.fingerprint()
+        if cache_key(fingerprint, self._job.options) != self._key:
+            for part in parts:  # or a later build of what was there before would take them
+                shutil.rmtree(self._job.cache_dir / part.info.name, ignore_errors=True)
+            raise SourceReadError(f"{source.uri} was changed while it was read: build again")
         manifest = Manifest(
             key=self._key,
             num_samples=self._num_samples,
-            source=SourceInfo(source.uri, source.kind, source.fingerprint()),
+            source=SourceInfo(source.uri, source.kind, fingerprint),
             options=self._job.options,
             fields=self._job.fields,
             parts=tuple(part.info for part in parts),
