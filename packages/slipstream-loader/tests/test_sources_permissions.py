@@ -85,6 +85,13 @@ def parquet(root: Path) -> Path:
     return root / "0.parquet"
 
 
+def tables(root: Path) -> Path:
+    """A folder with a table, and one in it with another."""
+    (root / "train").mkdir()
+    parquet(root / "train")
+    return parquet(root).parent
+
+
 def litdata(root: Path) -> Path:
     from litdata.streaming.writer import BinaryWriter
 
@@ -121,6 +128,7 @@ CASES: dict[str, tuple[Callable[[Path], Path], str, int]] = {
     "image of a list": (listed, "b/2.jpg", 0),
     "folder of a list": (listed, "b", 0),
     "parquet file": (parquet, "0.parquet", 0),
+    "folder of tables": (tables, "train", 0),
     "image": (photos, "a/1.jpg", 0),
     "class folder": (photos, "b", 0),
     "class folder that can be listed": (photos, "b", 0o444),

@@ -444,3 +444,12 @@ def test_damaged_files(tmp_path: Path) -> None:
         source[25]
     with pytest.raises(SourceReadError, match=r"10 of 40 samples of .*a.parquet cannot be read"):
         SlipstreamLoader(SlipstreamDataset(path, cache_dir=tmp_path), 1, verbose=False)
+
+
+def test_folders_that_are_named_like_files(tmp_path: Path) -> None:
+    """As those of Spark are: what counts is the files in them."""
+    (tmp_path / "a.parquet").mkdir()
+    pq.write_table(table(n=[1, 2]), tmp_path / "a.parquet/part-0.parquet")
+    pq.write_table(table(n=[3]), tmp_path / "a.parquet/part-1.parquet")
+    for place in (tmp_path, tmp_path / "a.parquet"):
+        assert [sample["n"] for sample in TableSource(place)] == [1, 2, 3]  # type: ignore[attr-defined]

@@ -93,8 +93,7 @@ class LocalTables:
     def __init__(self, path: str | os.PathLike[str], cache_root: Path | None = None) -> None:
         self._path, self._cache_root = Path(path).expanduser().absolute(), cache_root
         if self._path.is_dir():
-            files = [p for p in self._path.rglob("*") if p.suffix.lower() in ARROW_EXTENSIONS]
-            names = sorted(p.relative_to(self._path).as_posix() for p in files)
+            names = sorted(_tables_below(self._path))
             self.names: Sequence[str] = files_of_split(names, None, self.uri)
         else:
             self.names = [""]
@@ -113,6 +112,18 @@ class LocalTables:
         """See ``TableFiles``: the hashes of the files."""
         paths = [self._path / name for name in self.names]
         return " ".join(hash_of_file(path, cache_root=self._cache_root) for path in paths)
+
+
+def _tables_below(directory: Path) -> Iterator[str]:
+    """Paths of tables in a folder and the folders below it, relative to it."""
+
+    def fail(error: OSError) -> None:
+        raise SourceError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    for folder, _, names in os.walk(directory, onerror=fail):
+        for name in names:
+            if name.lower().endswith(ARROW_EXTENSIONS):
+                yield (Path(folder) / name).relative_to(directory).as_posix()
 
 
 class TableSource:
