@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,37 @@ def test_errors_of_the_source_that_are_no_read_errors_pass_unchanged(tmp_path: P
     with pytest.raises(ZeroDivisionError, match="bug"):
         build(MemorySource(given), tmp_path / "c")
     assert [entry.name for entry in (tmp_path / "c").iterdir()] == ["build.json"]
+
+
+class RaisesSecondSample(MemorySource):
+    """Sample 0 waits until the second of those that are measured has raised."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.has_raised = threading.Event()
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        try:
+            return super().__getitem__(index)
+        except ValueError:
+            self.has_raised.set()
+            raise
+
+    def sample_bytes(self, index: int) -> None:
+        if index == 0:
+            assert self.has_raised.wait(20)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("bad", "kind"), [(0, MemorySource), (15, RaisesSecondSample)])
+def test_an_error_of_a_measured_sample_ends_the_build(
+    tmp_path: Path, bad: int, kind: type[MemorySource]
+) -> None:
+    """What raised is no more waited for, neither by the threads nor by the build."""
+    given: list[Any] = samples(1000)
+    given[bad] = ValueError("not a read error")
+    with pytest.raises(ValueError, match="not a read error"):
+        build(kind(given, MemorySource(samples(1)).field_types), tmp_path / "c", num_workers=2)
 
 
 def test_a_source_is_let_go_at_the_end(tmp_path: Path) -> None:

@@ -31,8 +31,6 @@ from slipstream_cache.publish import (
 from slipstream_cache.sample_stream import (
     Chunk,
     HeldBytes,
-    read_sample,
-    result_bytes,
     stream_chunks,
 )
 from slipstream_cache.source import (
@@ -42,7 +40,6 @@ from slipstream_cache.source import (
     Transcode,
     is_sequential,
     mean_sample_bytes,
-    sample_bytes,
 )
 from slipstream_cache.writers import PartWriter
 
@@ -176,18 +173,15 @@ def measure_samples(job: BuildJob) -> int | None:
         return choose_samples_per_part(num_samples, [mean])
     encoder = SampleEncoder(job.source, job.fields, job.options, job.transcode)
 
-    held = HeldBytes()
-
     def stored_bytes(sample_id: int) -> int | None:
-        expected = held.begin_read(0, sample_bytes(job.source, sample_id))
-        assert expected is not None
-        result = read_sample(job.source, encoder, sample_id)
-        num_bytes = result_bytes(result)
-        held.end_read(expected, num_bytes)
+        read = held.read(0, job.source, encoder, sample_id)
+        if read is None:
+            return None
+        result, num_bytes = read
         held.hand_out(num_bytes)
         return None if isinstance(result, OSError) else num_bytes
 
-    with _reader_pool(job) as pool:
+    with _reader_pool(job) as pool, closing(HeldBytes()) as held:
         measured = measured_samples(num_samples, is_sequential(job.source))
         sizes = list(pool.map(stored_bytes, measured))
     known = [size for size in sizes if size is not None]

@@ -75,13 +75,11 @@ def stream_chunks(
         for sample_id in samples:
             if size > _MAX_CHUNK_BYTES:
                 break
-            expected = held.begin_read(number, sample_bytes(source, sample_id))
-            if expected is None:
+            read = held.read(number, source, encoder, sample_id)
+            if read is None:
                 break
-            results.append(read_sample(source, encoder, sample_id))
-            num_bytes = result_bytes(results[-1])
-            held.end_read(expected, num_bytes)
-            size += num_bytes
+            results.append(read[0])
+            size += read[1]
         return results, size
 
     chunks = enumerate(_chunks_of(parts))
@@ -125,40 +123,34 @@ class HeldBytes:
         self._num_bytes, self._turn, self._is_closed = 0, -1, False
         self._largest: int | None = None
 
-    def begin_read(self, number: int, num_bytes: int | None) -> int | None:
-        """Wait until a sample may be read.
+    def read(
+        self, number: int, source: Source, encoder: SampleEncoder, sample_id: int
+    ) -> tuple[ReadResult, int] | None:
+        """Read and encode a sample, when there is room for it.
 
         Parameters
         ----------
         number : int
             Of its chunk.
-        num_bytes : int, optional
-            Its size, if that is known.
+        source, encoder, sample_id : Source, SampleEncoder, int
+            What to read.
 
         Returns
         -------
-        int or None
-            What it counts until `end_read`; None where nobody wants it any more.
+        (list of Encoded or OSError, int) or None
+            The sample, and its bytes, which count until `hand_out`. None where nobody wants it any
+            more.
         """
-        with self._changed:
-            while not self._is_closed:
-                expected = self._largest if num_bytes is None else num_bytes
-                expected = _HELD_BYTES if expected is None else expected
-                is_little = self._num_bytes + expected <= _HELD_BYTES
-                if is_little or not self._num_bytes or number <= self._turn:
-                    self._num_bytes += expected
-                    return expected
-                self._changed.wait()
+        expected = self._begin_read(number, sample_bytes(source, sample_id))
+        if expected is None:
             return None
-
-    def end_read(self, expected: int, num_bytes: int) -> None:
-        """Count so many bytes that were read in place of those that were expected."""
-        with self._changed:
-            largest = self._largest or 0
-            self._largest = max(num_bytes, largest - -(-largest // _FORGOTTEN))
-            self._num_bytes += num_bytes - expected
-            if num_bytes < expected:
-                self._changed.notify_all()
+        num_bytes = 0
+        try:
+            result = _read_sample(source, encoder, sample_id)
+            num_bytes = _result_bytes(result)
+        finally:
+            self._end_read(expected, num_bytes)
+        return result, num_bytes
 
     def hand_out(self, num_bytes: int) -> None:
         """Count bytes no more."""
@@ -178,8 +170,30 @@ class HeldBytes:
             self._is_closed = True
             self._changed.notify_all()
 
+    def _begin_read(self, number: int, num_bytes: int | None) -> int | None:
+        """Wait until a sample may be read; returns what it counts until `_end_read`."""
+        with self._changed:
+            while not self._is_closed:
+                expected = self._largest if num_bytes is None else num_bytes
+                expected = _HELD_BYTES if expected is None else expected
+                is_little = self._num_bytes + expected <= _HELD_BYTES
+                if is_little or not self._num_bytes or number <= self._turn:
+                    self._num_bytes += expected
+                    return expected
+                self._changed.wait()
+            return None
 
-def result_bytes(result: ReadResult) -> int:
+    def _end_read(self, expected: int, num_bytes: int) -> None:
+        """Count so many bytes that were read in place of those that were expected."""
+        with self._changed:
+            largest = self._largest or 0
+            self._largest = max(num_bytes, largest - -(-largest // _FORGOTTEN))
+            self._num_bytes += num_bytes - expected
+            if num_bytes < expected:
+                self._changed.notify_all()
+
+
+def _result_bytes(result: ReadResult) -> int:
     """How many bytes a sample takes when it is stored; none if it could not be read."""
     if isinstance(result, OSError):
         return 0
@@ -188,7 +202,7 @@ def result_bytes(result: ReadResult) -> int:
     )
 
 
-def read_sample(source: Source, encoder: SampleEncoder, sample_id: int) -> ReadResult:
+def _read_sample(source: Source, encoder: SampleEncoder, sample_id: int) -> ReadResult:
     """Read and encode one sample; a read error is returned, others are raised."""
     try:
         sample = source[sample_id]
