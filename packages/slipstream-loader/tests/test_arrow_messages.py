@@ -58,6 +58,7 @@ def test_as_pyarrow_tells_it(compression: str | None, tmp_path: Path) -> None:
     messages = list(pa.ipc.MessageReader.open_stream(pa.memory_map(str(stream))))
     facts = [batch_facts(message) for message in messages if message.type != "schema"]
     assert facts == dictionaries + batches
+    assert [batch.body_bytes for batch in batches] == [m.body.size for m in messages[2:]]
 
 
 @pytest.mark.parametrize("form", ["file", "stream"])

@@ -11,7 +11,7 @@ import pytest
 
 from slipstream_cache import CacheError
 from slipstream_loader.errors import SampleReadError, SourceError
-from slipstream_loader.sources import TableSource
+from slipstream_loader.sources import TableSource, parquet_footer
 from slipstream_loader.sources.parquet_footer import read_footer, row_groups
 
 pytestmark = pytest.mark.timeout(120)
@@ -40,14 +40,13 @@ def written(num_rows: int, num_columns: int, group_rows: int) -> bytes:
     ("num_rows", "num_columns", "group_rows"), [(8, 1, 3), (40, 30, 1), (200, 20, 2)]
 )
 def test_as_pyarrow_tells_it(num_rows: int, num_columns: int, group_rows: int) -> None:
-    """The bytes of dictionaries of strings, in short footers and in long ones."""
+    """Places, numbers of values and dictionaries, in short footers and in long ones."""
     data = written(num_rows, num_columns, group_rows)
     metadata = pq.read_metadata(io.BytesIO(data))
     expected = []
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
         columns = [group.column(number) for number in range(group.num_columns)]
-        strings = [column for column in columns if column.physical_type == "BYTE_ARRAY"]
-        pairs = [(c.data_page_offset, c.dictionary_page_offset) for c in strings]
+        pairs = [(c.data_page_offset, c.dictionary_page_offset) for c in columns]
         expected.append(sum(data - first for data, first in pairs if first is not None))
     assert any(expected)
     groups = row_groups(read_footer(io.BytesIO(data)))
@@ -79,3 +78,12 @@ def test_any_changed_byte(tmp_path: Path) -> None:
             except (SourceError, SampleReadError, CacheError):
                 told += 1
     assert told > length
+
+
+def test_dictionaries_whose_place_is_not_told() -> None:
+    """As writers before parquet-mr 1.12 leave it out: the encodings tell that there is one."""
+    facts = {2: [0, 3, 2], 5: 7, 7: 90, 9: 4}
+    assert parquet_footer._column_facts({3: facts}) == (4, 94, 7, 1)
+    assert parquet_footer._column_facts({3: facts | {11: 0}}) == (4, 94, 7, 1)
+    assert parquet_footer._column_facts({3: facts | {2: [0, 3]}}) == (4, 94, 7, 0)
+    assert parquet_footer._column_facts({3: facts | {9: 40, 11: 4}}) == (4, 94, 7, 36)

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,14 +38,22 @@ def packed_lists(num_values: int) -> pa.Array:
 
 BOMBS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a page": ({"a": [bytes(2 * MIB)] * 5, "n": range(5)}, {}, "its pages unpack to 10,48"),
-    "pages of columns": ({f"c{n}": [bytes(2 * MIB)] for n in range(5)}, {}, "its pages unpack to"),
+    "pages of columns": (
+        {f"c{n}": [bytes(2 * MIB), b""] for n in range(5)},
+        {},
+        "its pages unpack to",
+    ),
     "a second page": ({"a": [b"x"] * 1024 + [bytes(9 * MIB)]}, {"data_page_size": 1}, "its pages"),
-    "lists": ({"a": packed_lists(2 * MIB)}, {"use_dictionary": True}, "its pages unpack to 16,77"),
+    "lists": (
+        {"a": packed_lists(2 * MIB + 5)},
+        {"use_dictionary": True},
+        "its pages unpack to 8,3",
+    ),
     "long rows": ({"a": packed_lists(9 * MIB)}, {"use_dictionary": True}, "for each of its rows"),
     "a dictionary": (
         {"a": [bytes(6 * MIB), *[b"y"] * 400]},
         {"use_dictionary": True, "dictionary_pagesize_limit": 64 * MIB},
-        "its dictionaries unpack to 6,291,",
+        "a dictionary unpacks to 6,291,",
     ),
 }
 
@@ -55,7 +64,7 @@ def test_bombs(name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Of a few kilobytes end in an error that names the file, and take no memory."""
     columns, options, message = BOMBS[name]
     monkeypatch.setattr(parquet_pages, "_MAX_PAGE_BYTES", 8 * MIB)
-    monkeypatch.setattr("slipstream_loader.sources.parquet_file._MAX_ROW_BYTES", 16 * MIB)
+    monkeypatch.setattr("slipstream_loader.sources.parquet_file._MAX_ROW_BYTES", 8 * MIB)
     monkeypatch.setattr(parquet_pages, "REPEATED_BYTES", 256 * MIB)
     path = written(tmp_path / "a.parquet", columns, data_page_version=form, **options)
     assert path.stat().st_size < 100_000
@@ -72,6 +81,52 @@ def read(path: Path) -> list[dict[str, Any]]:
     """All samples of a file."""
     source = TableSource(path)
     return [source[index] for index in range(len(source))]
+
+
+def numbers(name: str) -> pa.Array:
+    """Columns whose dictionaries say nothing of how long a row may be."""
+    rows = np.arange(200_000)
+    words = pa.array([f"class {row % 1000:06}" for row in rows.tolist()])
+    return {
+        "integers": pa.array(rows % 1000),
+        "floats": pa.array((rows % 777) / 7),
+        "lists": pa.FixedSizeListArray.from_arrays(pa.array((rows % 99) / 3), 100),
+        "fixed bytes": words.cast(pa.binary(12)),
+        "text": words,
+    }[name]
+
+
+@pytest.mark.parametrize("form", ["1.0", "2.0"])
+@pytest.mark.parametrize("name", ["integers", "floats", "lists", "fixed bytes", "text"])
+def test_dictionaries_as_files_have_them(name: str, form: str, tmp_path: Path) -> None:
+    """Are read, whatever their type, beside others."""
+    values = numbers(name)
+    columns = {"a": values, "b": values, "n": range(len(values))}
+    path = written(tmp_path / "a.parquet", columns, use_dictionary=True, data_page_version=form)
+    source = TableSource(path)
+    for row in (0, len(values) // 2 + 3, len(values) - 1):
+        assert source[row]["n"] == row
+        assert np.array_equal(source[row]["a"], values[row].as_py())
+
+
+def test_large_pages_of_data_that_is_hardly_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of photos in row groups of many rows are read, up to a limit of their own."""
+    monkeypatch.setattr(parquet_pages, "_MAX_PAGE_BYTES", MIB)
+    photos = [random.Random(number).randbytes(MIB // 8) for number in range(24)]
+    path = written(tmp_path / "a.parquet", {"a": photos})
+    assert [sample["a"] for sample in read(path)] == photos
+    monkeypatch.setattr(parquet_pages, "_MAX_PLAIN_BYTES", 2 * MIB)
+    with pytest.raises(SourceError, match="its pages unpack to 3,1"):
+        read(path)
+
+
+def test_rows_of_numbers_are_counted_by_their_type(tmp_path: Path) -> None:
+    """A volume of 256 x 256 x 256 bytes in a list takes four bytes for each, not more."""
+    volume = pa.FixedSizeListArray.from_arrays(np.zeros(256**3, np.uint8), 256**3)
+    path = written(tmp_path / "a.parquet", {"volume": volume, "n": [5]})
+    assert TableSource(path)[0]["volume"].shape == (256**3,)
 
 
 @pytest.mark.parametrize("header_bytes", [1, 16, 4096])

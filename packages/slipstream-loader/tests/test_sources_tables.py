@@ -120,7 +120,7 @@ def test_files_give_every_value(
         path = tmp_path / "data.parquet"
         dataset.to_parquet(path)
     elif form == "small groups":  # and read in steps, as large row groups are
-        monkeypatch.setattr(parquet_file, "_steps", lambda _, rows, __: [4] * len(rows))
+        monkeypatch.setattr(parquet_file, "_steps", lambda _, __, rows, ___: [4] * len(rows))
         path.mkdir()
         for k in range(3):
             part = dataset.select(range(10 * k, 10 * k + 10))
@@ -453,3 +453,21 @@ def test_folders_that_are_named_like_files(tmp_path: Path) -> None:
     pq.write_table(table(n=[3]), tmp_path / "a.parquet/part-1.parquet")
     for place in (tmp_path, tmp_path / "a.parquet"):
         assert [sample["n"] for sample in TableSource(place)] == [1, 2, 3]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "compressed file", "stream"])
+def test_sizes_of_samples(form: str, tmp_path: Path) -> None:
+    """Are told before they are read, and a batch is not counted for each of its rows."""
+    rng = np.random.default_rng(0)
+    rows = table(jpg=[rng.bytes(10_000) for _ in range(200)], n=list(range(200)))
+    path = tmp_path / ("a.parquet" if form == "parquet" else "a.arrow")
+    if form == "parquet":
+        pq.write_table(rows, path)
+    else:
+        create = pa.ipc.new_stream if form == "stream" else pa.ipc.new_file
+        compression = "lz4" if form == "compressed file" else None
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        with create(str(path), rows.schema, options=options) as writer:
+            writer.write_table(rows)
+    source = TableSource(path)
+    assert all(10_000 <= source.sample_bytes(index) < 11_000 for index in range(200))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from slipstream_loader.errors import SourceError
@@ -41,18 +41,19 @@ class ArrowFile:
         try:
             reader = pa.ipc.open_file(mapped)
         except pa.ArrowInvalid:
-            messages = pa.ipc.MessageReader.open_stream(mapped)
-            _check_stream([batch_facts(m) for m in messages if m.type != "schema"])
+            facts = _checked_stream(mapped)
+            self.group_bytes = [0 for _ in facts]  # they are unpacked here
             reader = pa.ipc.open_stream(mapped)
-            batches = list(reader)
-            self.step_bytes = [0 for _ in batches]  # they are held as a whole
-            self.group_rows = [len(batch) for batch in batches]
-            self._batch: Callable[[int], pa.RecordBatch] = batches.__getitem__
+            self._batch: Callable[[int], pa.RecordBatch] = list(reader).__getitem__
         else:
             facts = _checked_batches(mapped)
-            self.group_rows = [batch.num_rows for batch in facts]
-            self.step_bytes = [batch.num_bytes for batch in facts]
+            self.group_bytes = [batch.num_bytes for batch in facts]
             self._batch = reader.get_batch
+        self.group_rows = [batch.num_rows for batch in facts]
+        sizes = [max(batch.num_bytes, batch.body_bytes) for batch in facts]
+        self.row_bytes = [
+            -(-size // max(1, rows)) for size, rows in zip(sizes, self.group_rows, strict=True)
+        ]
         self.schema: pa.Schema = reader.schema
         self.steps = [_BLOCK_ROWS for _ in self.group_rows]
         self.is_read_in_steps = False  # memory maps: any row is as near as the next
@@ -68,14 +69,21 @@ class ArrowFile:
             yield pa.Table.from_batches([rows])
 
 
-def _check_stream(batches: Iterable[BatchFacts]) -> None:
-    unpacked = sum(batch.num_bytes for batch in batches)
+def _checked_stream(mapped: pa.Buffer) -> list[BatchFacts]:
+    """The batches of an Arrow stream, which do not unpack to too much together."""
+    import pyarrow as pa
+
+    messages = [m for m in pa.ipc.MessageReader.open_stream(mapped) if m.type != "schema"]
+    facts = [batch_facts(message) for message in messages]
+    unpacked = sum(batch.num_bytes for batch in facts)
     if unpacked > _MAX_STREAM_BYTES:
         raise SourceError(
-            f"a compressed Arrow stream of {unpacked:,} bytes, which memory would have "
-            f"to hold; at most {_MAX_STREAM_BYTES:,} are unpacked: write it as an Arrow file "
+            f"a compressed Arrow stream of {unpacked:,} bytes, which memory would have to hold; at "
+            f"most {_MAX_STREAM_BYTES:,} are unpacked: write it as an Arrow file "
             "(pyarrow.ipc.new_file), or without compression"
         )
+    pairs = zip(messages, facts, strict=True)
+    return [batch for message, batch in pairs if message.type == "record batch"]
 
 
 def _checked_batches(mapped: pa.Buffer) -> list[BatchFacts]:

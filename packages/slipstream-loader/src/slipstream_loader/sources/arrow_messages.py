@@ -35,6 +35,8 @@ class BatchFacts(NamedTuple):
     num_rows: int
     num_bytes: int
     """That have to be unpacked; 0 if it is not compressed."""
+    body_bytes: int
+    """As it is stored."""
 
 
 def batch_facts(message: pa.Message) -> BatchFacts:
@@ -57,7 +59,8 @@ def batch_facts(message: pa.Message) -> BatchFacts:
             batch = batch.table(_DATA)
         buffers = batch.structs(_BUFFERS, _BUFFER) if batch.place_of(_COMPRESSION) else []
         sizes = [_UNPACKED_BYTES.unpack_from(body, place)[0] for place, size in buffers if size]
-        facts = BatchFacts(batch.number(_LENGTH, "<q"), sum(max(0, size) for size in sizes))
+        num_bytes = sum(max(0, size) for size in sizes)
+        facts = BatchFacts(batch.number(_LENGTH, "<q"), num_bytes, len(body))
     except struct.error as error:
         raise SourceError(f"a {message.type} is damaged: {error}") from error
     if facts.num_rows < 0:

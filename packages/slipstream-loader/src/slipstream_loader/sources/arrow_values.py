@@ -45,12 +45,12 @@ def _array_values(array: pa.Array) -> ColumnValues:
     if isinstance(kind, pa.BaseExtensionType):
         return _extension_values(array)
     if pa.types.is_dictionary(kind):
-        if dtype_of(kind.value_type) is None:
-            return _Repeated(array)
+        if is_payload(kind.value_type) or _is_string(kind.value_type):
+            return _Scalars(array)
         return _array_values(array.dictionary_decode())
     if is_payload(kind):
         return _Payloads(array, bytes)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_string(kind):
         return _Payloads(array, _text)
     if pa.types.is_struct(kind):
         return _Structs(array)
@@ -85,12 +85,17 @@ def is_payload(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether values come as text: dates, times and decimal numbers do, as Arrow writes them."""
+def _is_string(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values come as text: dates, times and decimal numbers do, as Arrow writes them."""
+
     told = _told(kind)
-    return bool(pa.types.is_string(told) or pa.types.is_large_string(told))
+    return _is_string(told)
 
 
 def _told(kind: pa.DataType) -> pa.DataType:
@@ -220,23 +225,8 @@ class _Payloads(Sequence[Any]):
         return self._convert(self._data[self._offsets[row] : self._offsets[row + 1]])
 
 
-class _Repeated(Sequence[Any]):
-    """Values of a dictionary: those that are not asked for take no memory."""
-
-    def __init__(self, array: pa.DictionaryArray) -> None:
-        self._values = _array_values(array.dictionary)
-        self._numbers = array.indices
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, row: Any) -> Any:
-        number = self._numbers[row].as_py()
-        return None if number is None else self._values[number]
-
-
 class _Scalars(Sequence[Any]):
-    """Values of all other types, as Python's own: some of them share their memory in Arrow."""
+    """Values as Python's own: those that share their memory in Arrow take it when they are read."""
 
     def __init__(self, array: pa.Array) -> None:
         self._array = array

@@ -146,7 +146,7 @@ class ManifestSource:
                 text = (", " if begin else "") + _json(values)[1:-1]
                 digest.update(text.encode("utf-8", "surrogatepass"))
             digest.update(b"]]")
-        if self._table["path"] is not self._paths:
+        if not _are_equal(self._table["path"], self._paths):
             digest.update("\0".join(self._paths).encode("utf-8", "surrogatepass"))
         digest.update("\0".join(self._sizes).encode())
         return digest.hexdigest()
@@ -286,6 +286,12 @@ def _check_sizes(paths: Sequence[str], sizes: list[int], where: str) -> None:
     ]
     if problems:
         raise SourceError(report(f"{where} names files that are too large", problems))
+
+
+def _are_equal(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    if isinstance(some, PackedNames) and isinstance(others, PackedNames):
+        return some.equals(others)
+    return some is others or list(some) == list(others)
 
 
 def _json(value: Any) -> str:

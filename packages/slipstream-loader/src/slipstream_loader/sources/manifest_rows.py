@@ -9,6 +9,7 @@ import os
 import re
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
@@ -115,16 +116,18 @@ def _read_json_lines(file: StoredFile) -> dict[str, Sequence[Any]]:
 
 def _read_parquet(file: StoredFile) -> dict[str, Sequence[Any]]:
     import_pyarrow()
-    table = ParquetFile(RangedFile(file), None, is_remote=file.is_remote)
-    if sum(table.group_rows) > _MAX_ROWS:
-        raise ValueError(f"it has {sum(table.group_rows):,} rows; at most {_MAX_ROWS:,} are read")
-    _check_names(table.schema.names)
-    columns = {name: _Column() for name in table.schema.names}
-    for group in range(len(table.group_rows)):
-        for rows in table.tables(group, 0):
-            for name, column in columns.items():
-                for value in rows.column(name):
-                    column.append(value.as_py())
+    with closing(ParquetFile(RangedFile(file), None, is_remote=file.is_remote)) as table:
+        if sum(table.group_rows) > _MAX_ROWS:
+            raise ValueError(
+                f"it has {sum(table.group_rows):,} rows; at most {_MAX_ROWS:,} are read"
+            )
+        _check_names(table.schema.names)
+        columns = {name: _Column() for name in table.schema.names}
+        for group in range(len(table.group_rows)):
+            for rows in table.tables(group, 0):
+                for name, column in columns.items():
+                    for value in rows.column(name):
+                        column.append(value.as_py())
     return {name: column.values() for name, column in columns.items()}
 
 

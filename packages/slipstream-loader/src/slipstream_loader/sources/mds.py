@@ -41,6 +41,9 @@ from slipstream_loader.sources.stored_file import (
 _RECIPE: Final = "mds 1"
 _HASHED_SHARDS: Final = 16
 _MAX_UNPACKED_BYTES: Final = 192 << 20
+_MAX_PLAIN_BYTES: Final = 1 << 30
+"""Of a shard that is little more than what is stored: it cannot come out of nothing."""
+_PLAIN_RATIO: Final = 4
 """A compressed shard that is larger would be held in memory: it is refused."""
 _COMPRESSIONS: Final = ("zstd", "gz", "bz2")
 
@@ -126,7 +129,7 @@ class MDSSource:
         self._open = OpenShards(
             self._open_shard,
             [shard.num_samples for shard in self._shards],
-            [shard.num_bytes for shard in self._shards],
+            [shard.num_bytes if shard.compression else 0 for shard in self._shards],
         )
 
     @property
@@ -308,10 +311,12 @@ def _check_compression(shard: Shard, where: str) -> None:
             f"{where}: {shard.name} is compressed by {shard.compression}; only "
             f"{', '.join(_COMPRESSIONS)} are read"
         )
-    if shard.num_bytes > _MAX_UNPACKED_BYTES:
+    is_plain = shard.num_bytes <= min(_MAX_PLAIN_BYTES, _PLAIN_RATIO * shard.stored_bytes)
+    if shard.num_bytes > _MAX_UNPACKED_BYTES and not is_plain:
         raise SourceError(
             f"{where}: {shard.name} unpacks to {shard.num_bytes} bytes; at most "
-            f"{_MAX_UNPACKED_BYTES} are held in memory: write smaller ones (MDSWriter(size_limit=))"
+            f"{_MAX_UNPACKED_BYTES} are held in memory ({_MAX_PLAIN_BYTES} where they are at most "
+            f"{_PLAIN_RATIO} times what is stored): write smaller shards (MDSWriter(size_limit=))"
         )
 
 

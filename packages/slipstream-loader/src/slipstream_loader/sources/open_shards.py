@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _LEAST_OPEN: Final = 2
 _MOST_OPEN: Final = 64
-_MOST_BYTES: Final = 384 << 20
+_MOST_BYTES: Final = 1 << 30
 """More than the threads of a build span: each reads 1/256 of a part of the cache at a time."""
 
 

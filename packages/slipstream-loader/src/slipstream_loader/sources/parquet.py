@@ -199,9 +199,9 @@ class TableSource:
         return dict(self._blocks[index])
 
     def sample_bytes(self, index: int, /) -> int:
-        """About the memory that reading a sample takes: its block's, as files tell it."""
+        """About the memory that a sample takes, as files tell it of its row group."""
         block = int(np.searchsorted(self._layout.firsts, index, side="right")) - 1
-        return int(self._layout.num_bytes[block])
+        return int(self._layout.row_bytes[block])
 
     def fingerprint(self) -> str:
         """Hash of the files' hashes, or of their revision: 64 hexadecimal characters."""
@@ -232,6 +232,8 @@ class TableSource:
     def _look_at(self, name: str) -> _TableFacts:
         """What is told of a file, which is not kept open: there may be more than a process can."""
         file = self._open(name)
+        if isinstance(file, ParquetFile):
+            file.close()
         pairs = zip(file.group_rows, file.steps, strict=True)
         if sum(-(-rows // step) for rows, step in pairs) > _MAX_BLOCKS:
             raise SourceError(
@@ -242,7 +244,8 @@ class TableSource:
             file.schema,
             file.group_rows,
             file.steps,
-            file.step_bytes,
+            file.row_bytes,
+            file.group_bytes,
             is_read_in_steps=file.is_read_in_steps,
         )
 
@@ -328,7 +331,10 @@ class _TableFacts(NamedTuple):
     schema: pa.Schema
     group_rows: list[int]
     steps: list[int]
-    step_bytes: list[int]
+    row_bytes: list[int]
+    """About what a row of each group takes."""
+    group_bytes: list[int]
+    """What is unpacked before the first row."""
     is_read_in_steps: bool
 
 
@@ -344,22 +350,25 @@ class _Layout:
 
     def __init__(self, files: Sequence[_TableFacts]) -> None:
         places: list[tuple[int, int, int]] = []
-        firsts, streams, num_bytes = [0], [], []
+        firsts, streams, num_bytes, row_bytes = [0], [], [], []
         self._file_firsts = [0]
         for number, file in enumerate(files):
-            groups = zip(file.group_rows, file.steps, file.step_bytes, strict=True)
-            for group, (rows, step, step_bytes) in enumerate(groups):
+            groups = zip(file.group_rows, file.steps, file.row_bytes, file.group_bytes, strict=True)
+            for group, (rows, step, bytes_of_row, bytes_before) in enumerate(groups):
                 streams += [len(places)] if rows else []
                 for block, begin in enumerate(range(0, rows, step)):
                     places.append((number, group, block))
                     firsts.append(firsts[-1] + min(step, rows - begin))
-                    num_bytes.append(step_bytes)
+                    num_bytes.append(step * bytes_of_row + (0 if block else bytes_before))
+                    row_bytes.append(bytes_of_row)
             self._file_firsts.append(firsts[-1])
         self._places = np.array(places, np.int64).reshape(-1, 3)
         self.firsts: NDArray[np.int64] = np.array(firsts, np.int64)
         self.streams: NDArray[np.int64] = np.array(streams, np.int64)
         self.num_bytes: NDArray[np.int64] = np.array(num_bytes, np.int64)
         """About what each block takes."""
+        self.row_bytes: NDArray[np.int64] = np.array(row_bytes, np.int64)
+        """About what a row of each block takes."""
 
     def block(self, number: int) -> tuple[int, int, int]:
         """File, row group, and step in it, of a block."""

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.parquet_footer import RowGroups, read_footer, row_groups
-from slipstream_loader.sources.parquet_pages import REPEATED_BYTES, VALUE_BYTES, CheckedPages
+from slipstream_loader.sources.parquet_pages import (
+    DICTIONARY_BYTES,
+    DICTIONARY_RATIO,
+    REPEATED_BYTES,
+    CheckedPages,
+    Columns,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,12 +28,12 @@ _GROUP_BYTES: Final = 16 << 20
 """Row groups that are larger are read in steps."""
 _STEP_BYTES: Final = 8 << 20
 """About the size of a step: while it is used, the next is decoded."""
-_DICTIONARY_BYTES: Final = 1 << 20
-"""Of a dictionary that is small, as it is unpacked: writers mostly end it there."""
-_UNPACKED_RATIO: Final = 16
-"""Of a large one; see ``CheckedPages`` for those that are larger still."""
 _MAX_ROW_BYTES: Final = 128 << 20
 """Of a row, if all of a row group are of one size."""
+
+_VALUE_BYTES: Final = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+_PLACE_BYTES: Final = 4
+"""Of a string, or of a value in a list."""
 
 _MAX_ROWS: Final = 1 << 40
 """Of one file: more cannot be right."""
@@ -41,8 +47,7 @@ class Footer(NamedTuple):
 
     metadata: pq.FileMetaData
     groups: RowGroups
-    has_lists: NDArray[np.bool_]
-    """Whether a row of a column may hold many values; shape (columns,)."""
+    columns: Columns
 
 
 class ParquetFile:
@@ -53,7 +58,7 @@ class ParquetFile:
     Parameters
     ----------
     file : str or file object
-        A path, or what is open; it is closed with this object.
+        A path, or what is open; it is closed with this object, or where that cannot be made.
     footer : Footer, optional
         Of the file, if it was read before.
     is_remote : bool
@@ -71,12 +76,22 @@ class ParquetFile:
         with ExitStack() as on_error:
             opened = on_error.enter_context(io.FileIO(file) if isinstance(file, str) else file)
             self.footer = footer or _read_footer(opened)
+            self._pages = CheckedPages(opened, self.footer.groups, self.footer.columns)
+            self._file: pq.ParquetFile = pq.ParquetFile(
+                self._pages,
+                metadata=self.footer.metadata,
+                buffer_size=_BUFFER_BYTES[is_remote],
+                pre_buffer=False,
+            )
+            self._plan_steps()
             on_error.pop_all()
-        metadata, groups, has_lists = self.footer
-        self._pages = CheckedPages(opened, groups, has_lists)
-        self._file: pq.ParquetFile = pq.ParquetFile(
-            self._pages, metadata=metadata, buffer_size=_BUFFER_BYTES[is_remote], pre_buffer=False
-        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._pages.close()
+
+    def _plan_steps(self) -> None:
+        metadata, groups, columns = self.footer
         self.schema: pa.Schema = self._file.schema_arrow
         infos = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         self.group_rows = [info.num_rows for info in infos]
@@ -86,12 +101,16 @@ class ParquetFile:
                 f"a parquet file of {metadata.num_rows} rows, but {rows} in its row groups: it is "
                 "damaged"
             )
-        group_bytes = _group_bytes(groups, self.group_rows, [g.total_byte_size for g in infos])
-        row_bytes = group_bytes / np.maximum(self.group_rows, 1)
+        rows_or_one = np.maximum(self.group_rows, 1)
+        group_bytes = np.maximum(
+            _value_bytes(groups, columns, self.group_rows), [g.total_byte_size for g in infos]
+        )
+        row_bytes = group_bytes / rows_or_one
         _check_rows(row_bytes)
-        self.steps = _steps(groups, self.group_rows, group_bytes)
-        self.is_read_in_steps = self.steps != [max(1, rows) for rows in self.group_rows]
-        self.step_bytes: list[int] = (row_bytes * self.steps).astype(np.int64).tolist()
+        self.steps = _steps(groups, columns, self.group_rows, group_bytes)
+        self.is_read_in_steps = self.steps != rows_or_one.tolist()
+        self.row_bytes: list[int] = np.ceil(row_bytes).astype(np.int64).tolist()
+        self.group_bytes = [0 for _ in infos]  # but those of its steps
 
     def tables(self, group: int, step: int) -> Iterator[pa.Table]:
         """Yield the blocks of a row group from one on."""
@@ -122,23 +141,35 @@ def _read_footer(file: Any) -> Footer:
     data = read_footer(file)
     metadata = pq.read_metadata(pa.BufferReader(data))
     groups = row_groups(data)
-    columns = [metadata.schema.column(number) for number in range(metadata.num_columns)]
-    has_lists = np.array([column.max_repetition_level > 0 for column in columns], np.bool_)
-    if groups.begins.size and groups.begins.shape[1] != has_lists.size:
+    columns = _columns(metadata.schema, metadata.num_columns)
+    if groups.begins.size and groups.begins.shape[1] != metadata.num_columns:
         raise SourceError(
-            f"row groups of {groups.begins.shape[1]} columns, expected {has_lists.size}: the "
+            f"row groups of {groups.begins.shape[1]} columns, expected {metadata.num_columns}: the "
             "footer is damaged"
         )
-    return Footer(metadata, groups, has_lists)
+    groups = RowGroups(*(facts.reshape(len(facts), metadata.num_columns) for facts in groups))
+    return Footer(metadata, groups, columns)
 
 
-def _group_bytes(
-    groups: RowGroups, group_rows: list[int], total_bytes: list[int]
-) -> NDArray[np.float64]:
-    """About what each row group takes, however few bytes its values are packed in."""
+def _columns(schema: pq.ParquetSchema, num_columns: int) -> Columns:
+    """What the schema tells; a fixed length may be any."""
+    found = [schema.column(number) for number in range(num_columns)]
+    has_lists = np.array([column.max_repetition_level > 0 for column in found], np.bool_)
+    widths = [
+        max(1, column.length)
+        if column.physical_type == "FIXED_LEN_BYTE_ARRAY"
+        else _VALUE_BYTES.get(column.physical_type, _PLACE_BYTES)
+        for column in found
+    ]
+    has_strings = [column.physical_type == "BYTE_ARRAY" for column in found]
+    return Columns(np.array(widths, np.int64), np.array(has_strings, np.bool_), has_lists)
+
+
+def _value_bytes(groups: RowGroups, columns: Columns, group_rows: list[int]) -> NDArray[np.float64]:
+    """About what the values of each row group take, however few bytes they are packed in."""
     rows = np.array(group_rows, np.int64).reshape(-1, 1)
-    values = np.maximum(groups.num_values, rows).sum(axis=1, dtype=np.float64)
-    found: NDArray[np.float64] = np.maximum(VALUE_BYTES * values, total_bytes)
+    num_values = np.maximum(groups.num_values, rows).astype(np.float64)
+    found: NDArray[np.float64] = (num_values * columns.value_bytes).sum(axis=1)
     return found
 
 
@@ -150,17 +181,20 @@ def _check_rows(row_bytes: NDArray[np.float64]) -> None:
         )
 
 
-def _steps(groups: RowGroups, group_rows: list[int], group_bytes: NDArray[np.float64]) -> list[int]:
+def _steps(
+    groups: RowGroups, columns: Columns, group_rows: list[int], group_bytes: NDArray[np.float64]
+) -> list[int]:
     """Rows of a step in each row group."""
     rows = np.array(group_rows, np.float64)
     bounded = rows * _STEP_BYTES // np.maximum(group_bytes, 1)
     by_size = np.where(group_bytes <= _GROUP_BYTES, rows, bounded)
-    steps = np.maximum(1, np.minimum(by_size, _rows_if_repeated(groups)))
+    steps = np.maximum(1, np.minimum(by_size, _rows_if_repeated(groups, columns)))
     return list(map(int, steps))
 
 
-def _rows_if_repeated(groups: RowGroups) -> NDArray[np.float64]:
-    """Rows of steps that take bounded memory even if all have the largest value."""
-    unpacked = np.maximum(_UNPACKED_RATIO * groups.dictionary_bytes, _DICTIONARY_BYTES)
-    num_bytes = np.where(groups.dictionary_bytes > 0, unpacked, 0).sum(axis=1, dtype=np.float64)
+def _rows_if_repeated(groups: RowGroups, columns: Columns) -> NDArray[np.float64]:
+    """Rows of steps that take bounded memory even if all have the largest string."""
+    dictionaries = np.where(columns.has_strings, groups.dictionary_bytes, 0)
+    unpacked = np.maximum(DICTIONARY_RATIO * dictionaries, DICTIONARY_BYTES)
+    num_bytes = np.where(dictionaries > 0, unpacked, 0).sum(axis=1, dtype=np.float64)
     return np.where(num_bytes > 0, REPEATED_BYTES / np.maximum(num_bytes, 1), np.inf)

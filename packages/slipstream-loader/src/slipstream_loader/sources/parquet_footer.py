@@ -22,14 +22,15 @@ _TAIL_BYTES: Final = 8
 """The length of the footer and the magic."""
 _FIRST_READ_BYTES: Final = 64 << 10
 
-_BYTE_ARRAY: Final = 6
+_BY_DICTIONARY: Final = {2, 8}
+"""Encodings of values that are numbers of a dictionary's."""
 _GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
-_TYPE, _NUM_VALUES, _PACKED_BYTES, _DATA_PLACE, _DICTIONARY_PLACE = 1, 5, 7, 9, 11
+_ENCODINGS, _NUM_VALUES, _PACKED_BYTES, _DATA_PLACE, _DICTIONARY_PLACE = 2, 5, 7, 9, 11
 _WANTED: Final[Wanted] = {
     _GROUPS: {
         _COLUMNS: {
             _META_DATA: {
-                _TYPE: {},
+                _ENCODINGS: {},
                 _NUM_VALUES: {},
                 _PACKED_BYTES: {},
                 _DATA_PLACE: {},
@@ -50,7 +51,8 @@ class RowGroups(NamedTuple):
     num_values: NDArray[np.int64]
     """Numbers in each column, those in lists counted one by one; shape (groups, columns)."""
     dictionary_bytes: NDArray[np.int64]
-    """Bytes of the dictionary of each column of strings, packed; shape (groups, columns)."""
+    """Bytes of the dictionary of each column, packed; 1 if there is one of unknown size, 0 if none;
+    shape (groups, columns)."""
 
 
 def read_footer(file: BinaryIO) -> bytes:
@@ -98,10 +100,12 @@ def row_groups(footer: bytes) -> RowGroups:
 
 
 def _column_facts(column: dict[int, Any]) -> tuple[int, int, int, int]:
-    """Begin, end, number of values, and bytes of the dictionary if it holds strings."""
+    """Begin, end, number of values, and bytes of the dictionary; see ``RowGroups``."""
     facts = column[_META_DATA]
     data = begin = int(facts[_DATA_PLACE])
     if 0 < int(facts.get(_DICTIONARY_PLACE, 0)) < data:
         begin = int(facts[_DICTIONARY_PLACE])
-    dictionary = data - begin if facts[_TYPE] == _BYTE_ARRAY else 0
+    # Older writers do not tell the place of a dictionary, which is then where data should be.
+    has_unknown = begin == data and not _BY_DICTIONARY.isdisjoint(facts.get(_ENCODINGS, ()))
+    dictionary = 1 if has_unknown else data - begin
     return begin, begin + int(facts[_PACKED_BYTES]), int(facts[_NUM_VALUES]), dictionary

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,19 @@ from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.parquet_footer import RowGroups
 from slipstream_loader.sources.thrift_compact import CompactReader, Wanted
 
-VALUE_BYTES: Final = 8
-"""Of a value that is unpacked, or of its place in lists: however often it is repeated."""
-
 _MAX_PAGE_BYTES: Final = 192 << 20
 """Unpacked at a time: a page of each column."""
+_MAX_PLAIN_BYTES: Final = 1 << 30
+"""The same where pages are little more than what is stored: they cannot come out of nothing."""
+_PLAIN_RATIO: Final = 4
 
 REPEATED_BYTES: Final = 256 << 20
 """Meant for the rows of a step if all are the largest value that a dictionary may hold: sizes of
 row groups do not tell how often a value is repeated."""
+DICTIONARY_BYTES: Final = 1 << 20
+"""Of a dictionary that is small, unpacked: writers mostly end it there."""
+DICTIONARY_RATIO: Final = 16
+"""Of a large one: that many times what is stored, and hardly more."""
 
 _UNPACKED_BYTES, _PACKED_BYTES = 2, 3
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2, _NUM_VALUES = 5, 7, 8, 1
@@ -46,6 +50,17 @@ _NUMBERS_END: Final = 1 << 31
 """Of the numbers in a header, which have 32 bits and a sign."""
 
 
+class Columns(NamedTuple):
+    """What the schema tells of the columns."""
+
+    value_bytes: NDArray[np.int64]
+    """Of a value, unpacked, without the bytes of strings; shape (columns,)."""
+    has_strings: NDArray[np.bool_]
+    """Whether values have any length; shape (columns,)."""
+    has_lists: NDArray[np.bool_]
+    """Whether a row may hold many values: those of a page are unpacked together."""
+
+
 class CheckedPages(io.RawIOBase):
     """A parquet file that ends in an error before a page that would take too much memory.
 
@@ -58,21 +73,23 @@ class CheckedPages(io.RawIOBase):
         It is closed with this one.
     groups : RowGroups
         Of its footer.
-    has_lists : ndarray of bool, shape (columns,)
-        Whether a row of a column may hold many values: those of a page are unpacked together.
+    columns : Columns
     """
 
-    def __init__(self, file: BinaryIO, groups: RowGroups, has_lists: NDArray[np.bool_]) -> None:
-        self._file, self._groups, self._has_lists = file, groups, has_lists
+    def __init__(self, file: BinaryIO, groups: RowGroups, columns: Columns) -> None:
+        self._file, self._groups, self._columns = file, groups, columns
         self.select_group(0, 1)
 
     def select_group(self, number: int, step: int) -> None:
         """Expect reads of a row group, so many rows at a time."""
         self._step = step
-        self._next = self._groups.begins[number : number + 1].flatten()
-        self._ends = self._groups.ends[number : number + 1].flatten()
-        self._largest = np.zeros(self._next.size, np.int64)
-        self._dictionary_bytes = 0
+        group = slice(number, number + 1)  # empty where there are no groups
+        self._next = self._groups.begins[group].flatten()
+        self._ends = self._groups.ends[group].flatten()
+        self._num_left = self._groups.num_values[group].flatten()
+        self._told_dictionaries = self._groups.dictionary_bytes[group].flatten()
+        self._unpacked = np.zeros(self._next.size, np.int64)
+        self._packed = np.zeros(self._next.size, np.int64)
 
     def readable(self) -> bool:
         """True."""
@@ -116,7 +133,7 @@ class CheckedPages(io.RawIOBase):
     def _check_pages(self, column: int, begin: int, data: bytes) -> None:
         """Look at all headers of a column that begin before the end of what was read."""
         place, end = int(self._next[column]), min(int(self._ends[column]), begin + len(data))
-        while place < end:
+        while place < end and self._num_left[column] > 0:  # what follows is not read either
             offset = max(0, place - begin)
             read = data[offset : offset + _HEADER_BYTES] if place >= begin else b""
             header, length = self._header(place, read)
@@ -126,29 +143,35 @@ class CheckedPages(io.RawIOBase):
 
     def _count(self, column: int, header: dict[int, Any]) -> None:
         """Count what a page takes; SourceError if that is too much."""
-        num_bytes = self._unpacked_bytes(column, header)
-        self._largest[column] = max(self._largest[column], num_bytes)
-        if self._largest.sum() > _MAX_PAGE_BYTES:
+        unpacked, packed = header[_UNPACKED_BYTES], header[_PACKED_BYTES]
+        num_values = (header.get(_DATA_PAGE) or header.get(_DATA_PAGE_2) or {}).get(_NUM_VALUES, 0)
+        self._num_left[column] -= num_values
+        if _DICTIONARY_PAGE in header and self._columns.has_strings[column]:
+            self._check_dictionary(column, unpacked)
+        if self._columns.has_lists[column]:
+            unpacked = max(unpacked, int(self._columns.value_bytes[column]) * num_values)
+        if max(packed, unpacked) > self._unpacked[column]:
+            self._unpacked[column], self._packed[column] = max(packed, unpacked), packed
+        all_unpacked, all_packed = self._unpacked.sum(), self._packed.sum()
+        is_plain = all_unpacked <= min(_MAX_PLAIN_BYTES, _PLAIN_RATIO * all_packed)
+        if all_unpacked > _MAX_PAGE_BYTES and not is_plain:
             raise SourceError(
-                f"its pages unpack to {self._largest.sum():,} bytes; at most "
-                f"{_MAX_PAGE_BYTES:,} are unpacked at a time: write the file with fewer rows in a "
-                "row group (pyarrow.parquet.write_table(..., row_group_size=100))"
+                f"its pages unpack to {all_unpacked:,} bytes; at most {_MAX_PAGE_BYTES:,} are "
+                f"unpacked at a time ({_MAX_PLAIN_BYTES:,} where they are at most "
+                f"{_PLAIN_RATIO} times what is stored): write the file with fewer rows in a row "
+                "group (pyarrow.parquet.write_table(..., row_group_size=100))"
             )
-        if _DICTIONARY_PAGE in header:
-            self._dictionary_bytes += num_bytes
-            if self._step > 1 and self._step * self._dictionary_bytes > 2 * REPEATED_BYTES:
-                raise SourceError(
-                    f"its dictionaries unpack to {self._dictionary_bytes:,} bytes, which "
-                    f"{self._step} rows may repeat: write the file without them "
-                    "(pyarrow.parquet.write_table(..., use_dictionary=False))"
-                )
 
-    def _unpacked_bytes(self, column: int, header: dict[int, Any]) -> int:
-        sizes: list[int] = [header[_UNPACKED_BYTES], header[_PACKED_BYTES]]
-        if self._has_lists[column]:
-            page = header.get(_DATA_PAGE) or header.get(_DATA_PAGE_2) or {}
-            sizes.append(VALUE_BYTES * page.get(_NUM_VALUES, 0))
-        return max(sizes)
+    def _check_dictionary(self, column: int, unpacked: int) -> None:
+        """Raise if a dictionary is larger than what the rows of a step were chosen for."""
+        told = int(self._told_dictionaries[column])
+        expected = max(DICTIONARY_RATIO * told, 2 * DICTIONARY_BYTES) if told else 0
+        if unpacked > expected and self._step > 1 and self._step * unpacked > 2 * REPEATED_BYTES:
+            raise SourceError(
+                f"a dictionary unpacks to {unpacked:,} bytes, and {self._step} rows may repeat its "
+                "largest value: write the file without dictionaries "
+                "(pyarrow.parquet.write_table(..., use_dictionary=False))"
+            )
 
     def _header(self, place: int, data: bytes) -> tuple[dict[int, Any], int]:
         """Read a page's header, of which some bytes may be there already; and its length."""
