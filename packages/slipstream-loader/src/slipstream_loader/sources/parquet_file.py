@@ -110,7 +110,7 @@ class ParquetFile:
         self.steps = _steps(groups, columns, self.group_rows, group_bytes)
         self.is_read_in_steps = self.steps != rows_or_one.tolist()
         self.row_bytes: list[int] = np.ceil(row_bytes).astype(np.int64).tolist()
-        self.group_bytes = [0 for _ in infos]  # but those of its steps
+        self.group_bytes = [info.total_byte_size for info in infos]  # of its pages, at most
 
     def tables(self, group: int, step: int) -> Iterator[pa.Table]:
         """Yield the blocks of a row group from one on."""
