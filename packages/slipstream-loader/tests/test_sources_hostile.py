@@ -14,6 +14,7 @@ import threading
 import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +348,26 @@ def test_a_copy_of_a_file_that_is_the_same_elsewhere(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(photo(1), photo(1)[::-1]))
     with pytest.raises(SampleReadError, match=r"a\.tar was changed"):
         pickle.loads(data)[1]
+
+
+@pytest.mark.parametrize("kind", ["tar", "WebDataset"])
+def test_a_file_that_gets_another_time_while_it_is_read(kind: str, tmp_path: Path) -> None:
+    """It is read on, by all threads, as long as it holds the same bytes, and has no other ones."""
+    entries = [(f"a/{number}.jpg", photo(number)) for number in range(40)]
+    source = SlipstreamDataset(WRITERS[kind](tmp_path / "data", entries), cache_dir=tmp_path).source
+    fingerprint, first = source.fingerprint(), source[0]
+    (path,) = (path for path in (tmp_path / "data").iterdir() if path.suffix != ".json")
+
+    with ThreadPoolExecutor(4) as pool:
+        for begin in range(0, 40, 10):
+            os.utime(path, (1e9, 1e9 + begin))
+            read = pool.map(lambda number: source[number]["image"], range(begin, begin + 10))
+            assert list(read) == [data for _, data in entries[begin : begin + 10]]
+    assert source.fingerprint() == fingerprint
+    assert source[0] == first
+    path.write_bytes(path.read_bytes()[::-1])
+    with pytest.raises(SampleReadError, match="was changed since it was opened"):
+        source[30]
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar", "CSV"])

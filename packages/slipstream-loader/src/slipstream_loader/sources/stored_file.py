@@ -167,18 +167,13 @@ class LocalFile:
 
     def read(self, start: int, stop: int) -> bytes:
         """See ``StoredFile``."""
-        data, descriptor = b"", self._opened()
-        while len(data) < stop - start:
-            more = os.pread(descriptor, stop - start - len(data), start + len(data))
-            if not more:
-                raise SampleReadError(
-                    f"{self._path} ends at byte {start + len(data)}, expected {stop} or more: it "
-                    "was changed; open it again"
-                )
-            data = more if not data else data + more
-        if _state(os.fstat(descriptor)) != self._state:
-            raise SampleReadError(self._changed())
-        return data
+        descriptor = self._opened()
+        while True:
+            data = self._read_at(descriptor, start, stop)
+            if _state(os.fstat(descriptor)) == self._state:
+                return data
+            with self._lock:
+                self._accept(descriptor)
 
     def identity(self) -> str:
         """See ``StoredFile``: the hash, remembered under the caches' root.
@@ -189,7 +184,7 @@ class LocalFile:
             The file is another one than when it was opened.
         """
         found = self._hash_now()
-        if _state(self._path.stat()) != self._state:
+        if _state(self._path.stat()) != self._state and found != self._hash:
             raise SourceError(self._changed())
         self._hash = found
         return f"xxh3 {found}"
@@ -206,13 +201,37 @@ class LocalFile:
             descriptor = os.open(self._path, _READ_ONLY)
         except OSError as error:
             raise SampleReadError(f"{self._path} cannot be opened: {error.strerror}") from error
-        state = _state(os.fstat(descriptor))
-        # another machine may have a copy of its own
-        if state != self._state and self._hash != self._hash_now():
+        try:
+            self._accept(descriptor)
+        except OSError:
             os.close(descriptor)
+            raise
+        return descriptor
+
+    def _accept(self, descriptor: int) -> None:
+        """Take the file that is open for the one that it was if it holds the same bytes; locked.
+
+        Its time may be another one, and another machine may have a copy of its own.
+        """
+        state = _state(os.fstat(descriptor))
+        if state == self._state:
+            return
+        may_be_same = self._hash is not None and state[0] == self._size
+        if not may_be_same or self._hash_now() != self._hash or _state(self._path.stat()) != state:
             raise SampleReadError(self._changed())
         self._state = state
-        return descriptor
+
+    def _read_at(self, descriptor: int, start: int, stop: int) -> bytes:
+        data = b""
+        while len(data) < stop - start:
+            more = os.pread(descriptor, stop - start - len(data), start + len(data))
+            if not more:
+                raise SampleReadError(
+                    f"{self._path} ends at byte {start + len(data)}, expected {stop} or more: it "
+                    "was changed; open it again"
+                )
+            data = more if not data else data + more
+        return data
 
     def _hash_now(self) -> str:
         return hash_of_file(self._path, cache_root=self._cache_root)
