@@ -111,6 +111,40 @@ def test_what_changes_its_files_is_asked(root: Path, make: Callable[[Path], Imag
     assert (np.asarray(Image.open(io.BytesIO(sample["image"]))) == np.asarray(image)).all()
 
 
+class Plain(ImageFolder):
+    """With a method of its own that changes nothing."""
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return super().__getitem__(index)
+
+
+def test_a_name_tells_files_from_pixels(root: Path) -> None:
+    """What was stored under the same name as decoded pixels is not taken for the files."""
+    files = SequenceSource(ImageFolder(root), "name").fingerprint()
+    assert files == SequenceSource(ImageFolder(root), "name").fingerprint()
+    assert files != SequenceSource(Plain(root), "name").fingerprint()
+    assert files != SequenceSource(ImageFolder(root), "other").fingerprint()
+
+
+@pytest.mark.parametrize("label", [1.5, "cat", True, torch.tensor(1)])
+def test_labels_that_are_no_integers(root: Path, label: Any) -> None:
+    """Such a folder is asked like any other object: it needs a name."""
+    folder = ImageFolder(root)
+    folder.samples[1] = (folder.samples[1][0], label)
+    with pytest.raises(SourceError, match="no fingerprint"):
+        SequenceSource(folder)
+    folder.samples[1] = (folder.samples[1][0], np.int64(1))
+    assert SequenceSource(folder)[1]["label"] == 1
+
+
+def test_a_file_that_went_away_is_named(root: Path) -> None:
+    """Already by the fingerprint."""
+    folder = ImageFolder(root)
+    (root / "ant/deep/3.jpg").unlink()
+    with pytest.raises(SourceError, match=r"ant/deep/3\.jpg cannot be opened: No such file"):
+        SequenceSource(folder)
+
+
 def test_transforms_are_warned_about(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     """They are applied once; a transform of labels, or none, is no matter for a warning."""
     SequenceSource(ImageFolder(root, target_transform=int), "labels")

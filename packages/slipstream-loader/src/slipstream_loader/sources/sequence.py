@@ -177,7 +177,10 @@ def _given_fingerprint(samples: Samples, name: str | None, form: SampleForm) -> 
             f"{described(samples)} has no fingerprint, so its cache could not be found again; "
             "name its content: name='my-data-v1', or make it a list"
         )
-    text = "\0".join([_NAMED_RECIPE, str(len(samples)), own, *form.options])
+    recipes = [_NAMED_RECIPE]
+    if name is not None and isinstance(samples, FolderFiles):
+        recipes.append(samples.recipe)  # a name does not tell files from pixels decoded from them
+    text = "\0".join([*recipes, str(len(samples)), own, *form.options])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

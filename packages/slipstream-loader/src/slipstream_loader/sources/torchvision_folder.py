@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from slipstream_loader.errors import SampleReadError, SourceError
 from slipstream_loader.sources.file_names import printable, too_large
 from slipstream_loader.sources.stored_file import size_of_file
 
-_RECIPE: Final = b"torchvision folder 1\0"
 _FOLDER: Final = ("torchvision.datasets.folder", "DatasetFolder")
 _SUBSET: Final = ("torch.utils.data.dataset", "Subset")
 _LOADERS: Final = ("default_loader", "pil_loader")
@@ -38,6 +39,9 @@ class FolderFiles:
     samples : sequence of (str, int)
         Path and label of each sample.
     """
+
+    recipe: Final = "torchvision folder 1"
+    """What is made of the files, for a fingerprint."""
 
     def __init__(self, root: str, samples: Sequence[tuple[str, Any]]) -> None:
         self.root, self._samples = root, samples
@@ -63,8 +67,14 @@ class FolderFiles:
             return None
 
     def fingerprint(self) -> str:
-        """Hash of relative paths, sizes and labels in their order: 64 hexadecimal characters."""
-        digest = hashlib.sha256(_RECIPE)
+        """Hash of relative paths, sizes and labels in their order: 64 hexadecimal characters.
+
+        Raises
+        ------
+        SourceError
+            The size of a file cannot be told.
+        """
+        digest = hashlib.sha256(f"{self.recipe}\0".encode())
         chunks = range(0, len(self), _FILES_AT_ONCE)
         with ThreadPoolExecutor(_SCAN_THREADS, "slipstream-scan") as pool:
             for entries in pool.map(self._entries, chunks):
@@ -83,7 +93,7 @@ class FolderFiles:
     def _entries(self, begin: int) -> bytes:
         rows = self._samples[begin : begin + _FILES_AT_ONCE]
         return b"".join(
-            b"%b\0%d\0%d\0" % (os.fsencode(self._relative(path)), os.stat(path).st_size, label)
+            b"%b\0%d\0%d\0" % (os.fsencode(self._relative(path)), _size(path), label)
             for path, label in rows
         )
 
@@ -100,7 +110,7 @@ def files_listed_by(samples: Any) -> FolderFiles | None:
     -------
     FolderFiles or None
         None if it is another kind of object, or changes what is in its files: it has transforms, a
-        loader of its own, or methods of its own.
+        loader of its own, or methods of its own; and if labels are not integers.
     """
     if _name_of(type(samples)) == _SUBSET:
         inner = files_listed_by(samples.dataset)
@@ -116,6 +126,8 @@ def files_listed_by(samples: Any) -> FolderFiles | None:
         return None
     if any(getattr(samples, name, None) is not None for name in _TRANSFORMS):
         return None
+    if not all(_is_integer(label) for _, label in samples.samples):
+        return None
     return FolderFiles(os.fspath(samples.root), samples.samples)
 
 
@@ -125,6 +137,17 @@ def has_transform(samples: Any) -> bool:
         samples = samples.dataset
     transform, both, of_target = (getattr(samples, name, None) for name in _TRANSFORMS)
     return transform is not None or (both is not None and of_target is None)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:
+        raise SourceError(f"{printable(path)} cannot be opened: {error.strerror}") from error
+
+
+def _is_integer(label: object) -> bool:
+    return isinstance(label, (int, np.integer)) and not isinstance(label, bool)
 
 
 def _name_of(kind: type) -> tuple[str, str]:
