@@ -109,6 +109,15 @@ def test_dictionaries_as_files_have_them(name: str, form: str, tmp_path: Path) -
         assert np.array_equal(source[row]["a"], values[row].as_py())
 
 
+def test_photos_in_dictionaries(tmp_path: Path) -> None:
+    """As pyarrow writes them unless it is told otherwise: are read several at a time."""
+    photos = [random.Random(number).randbytes(20_000) for number in range(100)]
+    path = written(tmp_path / "a.parquet", {"a": 9 * photos}, use_dictionary=True)
+    source = TableSource(path)
+    assert source._layout.firsts[1] == 16
+    assert [source[index]["a"] for index in range(900)] == 9 * photos
+
+
 def test_large_pages_of_data_that_is_hardly_packed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

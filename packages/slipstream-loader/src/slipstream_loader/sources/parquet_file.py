@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from slipstream_loader.errors import SourceError
 from slipstream_loader.sources.parquet_footer import RowGroups, read_footer, row_groups
 from slipstream_loader.sources.parquet_pages import (
-    DICTIONARY_BYTES,
-    DICTIONARY_RATIO,
     REPEATED_BYTES,
     CheckedPages,
     Columns,
+    expected_bytes,
 )
 
 if TYPE_CHECKING:
@@ -195,6 +194,5 @@ def _steps(
 def _rows_if_repeated(groups: RowGroups, columns: Columns) -> NDArray[np.float64]:
     """Rows of steps that take bounded memory even if all have the largest string."""
     dictionaries = np.where(columns.has_strings, groups.dictionary_bytes, 0)
-    unpacked = np.maximum(DICTIONARY_RATIO * dictionaries, DICTIONARY_BYTES)
-    num_bytes = np.where(dictionaries > 0, unpacked, 0).sum(axis=1, dtype=np.float64)
+    num_bytes = expected_bytes(dictionaries).sum(axis=1, dtype=np.float64)
     return np.where(num_bytes > 0, REPEATED_BYTES / np.maximum(num_bytes, 1), np.inf)

@@ -28,10 +28,10 @@ _PLAIN_RATIO: Final = 4
 REPEATED_BYTES: Final = 256 << 20
 """Meant for the rows of a step if all are the largest value that a dictionary may hold: sizes of
 row groups do not tell how often a value is repeated."""
-DICTIONARY_BYTES: Final = 1 << 20
-"""Of a dictionary that is small, unpacked: writers mostly end it there."""
-DICTIONARY_RATIO: Final = 16
-"""Of a large one: that many times what is stored, and hardly more."""
+_DICTIONARY_BYTES: Final = (1 << 20, 16 << 20)
+"""Of dictionaries of text, unpacked: writers mostly end them there, and hardly ever later."""
+_DICTIONARY_RATIO: Final = 16
+"""Of text unpacked to what is stored; dictionaries of photos are large, and hardly packed."""
 
 _UNPACKED_BYTES, _PACKED_BYTES = 2, 3
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_2, _NUM_VALUES = 5, 7, 8, 1
@@ -48,6 +48,13 @@ _MAX_HEADER_BYTES: Final = 16 << 20
 """Of a header that pyarrow reads."""
 _NUMBERS_END: Final = 1 << 31
 """Of the numbers in a header, which have 32 bits and a sign."""
+
+
+def expected_bytes(dictionaries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """About what dictionaries of so many stored bytes unpack to; 0 for those of none."""
+    text = np.clip(_DICTIONARY_RATIO * dictionaries, *_DICTIONARY_BYTES)
+    found: NDArray[np.int64] = np.where(dictionaries > 0, np.maximum(dictionaries, text), 0)
+    return found
 
 
 class Columns(NamedTuple):
@@ -87,7 +94,6 @@ class CheckedPages(io.RawIOBase):
         self._next = self._groups.begins[group].flatten()
         self._ends = self._groups.ends[group].flatten()
         self._num_left = self._groups.num_values[group].flatten()
-        self._told_dictionaries = self._groups.dictionary_bytes[group].flatten()
         self._unpacked = np.zeros(self._next.size, np.int64)
         self._packed = np.zeros(self._next.size, np.int64)
 
@@ -147,7 +153,7 @@ class CheckedPages(io.RawIOBase):
         num_values = (header.get(_DATA_PAGE) or header.get(_DATA_PAGE_2) or {}).get(_NUM_VALUES, 0)
         self._num_left[column] -= num_values
         if _DICTIONARY_PAGE in header and self._columns.has_strings[column]:
-            self._check_dictionary(column, unpacked)
+            self._check_dictionary(unpacked)
         if self._columns.has_lists[column]:
             unpacked = max(unpacked, int(self._columns.value_bytes[column]) * num_values)
         if max(packed, unpacked) > self._unpacked[column]:
@@ -162,11 +168,9 @@ class CheckedPages(io.RawIOBase):
                 "group (pyarrow.parquet.write_table(..., row_group_size=100))"
             )
 
-    def _check_dictionary(self, column: int, unpacked: int) -> None:
+    def _check_dictionary(self, unpacked: int) -> None:
         """Raise if a dictionary is larger than what the rows of a step were chosen for."""
-        told = int(self._told_dictionaries[column])
-        expected = max(DICTIONARY_RATIO * told, 2 * DICTIONARY_BYTES) if told else 0
-        if unpacked > expected and self._step > 1 and self._step * unpacked > 2 * REPEATED_BYTES:
+        if self._step > 1 and self._step * unpacked > 2 * REPEATED_BYTES:
             raise SourceError(
                 f"a dictionary unpacks to {unpacked:,} bytes, and {self._step} rows may repeat its "
                 "largest value: write the file without dictionaries "
