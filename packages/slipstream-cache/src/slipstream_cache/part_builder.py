@@ -28,11 +28,7 @@ from slipstream_cache.publish import (
     seal_part,
     temporary_path,
 )
-from slipstream_cache.sample_stream import (
-    Chunk,
-    HeldBytes,
-    stream_chunks,
-)
+from slipstream_cache.sample_stream import Chunk, HeldBytes, stream_chunks
 from slipstream_cache.source import (
     FieldSpec,
     Source,

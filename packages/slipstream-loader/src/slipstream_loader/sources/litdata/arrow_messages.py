@@ -11,9 +11,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from slipstream_loader.errors import SampleReadError
+from slipstream_loader.sources.flatbuffer import Table
 from slipstream_loader.sources.litdata.ranges import ByteRanges
 
 FILE_MAGIC: Final = b"ARROW1"
@@ -92,7 +93,7 @@ def read_batch(data: ByteRanges, message: Buffer) -> BatchLayout:
 
 class _Message(NamedTuple):
     kind: int
-    header: _Table
+    header: Table
     body_start: int
     body_stop: int
 
@@ -104,7 +105,7 @@ def _read_message(data: ByteRanges, start: int, stop: int) -> _Message:
         raise SampleReadError("a damaged Arrow message, or one of a version before 1.0")
     metadata = data.read(metadata_start, metadata_start + size)
     try:
-        root = _Table.root(metadata)
+        root = Table.root(metadata)
         kind, body_bytes = root.number(1, "<B"), root.number(3, "<q")
         header = root.table(2)
     except struct.error as error:
@@ -141,7 +142,7 @@ def _blocks_of_footer(data: ByteRanges, start: int, stop: int) -> Iterator[Buffe
     if tail[4:] != FILE_MAGIC or not 0 < size <= min(_MAX_METADATA_BYTES, stop - 10 - start):
         raise SampleReadError("the Arrow rows have no footer: they are cut off or damaged")
     try:
-        footer = _Table.root(data.read(stop - 10 - size, stop - 10))
+        footer = Table.root(data.read(stop - 10 - size, stop - 10))
         blocks = list(footer.structs(3, "<qi4xq"))
     except struct.error as error:
         raise SampleReadError(f"a damaged Arrow footer: {error}") from error
@@ -159,50 +160,3 @@ def _messages_of_stream(data: ByteRanges, start: int, stop: int) -> Iterator[Buf
         message = _read_message(data, start, stop)
         yield Buffer(start, message.body_stop)
         start = message.body_stop
-
-
-class _Table(NamedTuple):
-    """A table of a FlatBuffer; struct.error is raised where it leads out of the buffer."""
-
-    data: bytes
-    position: int
-
-    @classmethod
-    def root(cls, data: bytes) -> _Table:
-        """The table that a buffer begins with."""
-        return cls(data, cls(data, 0)._at("<I", 0))
-
-    def number(self, field: int, layout: str) -> int:
-        """A scalar; 0 where it is left out."""
-        at = self._field(field)
-        return 0 if at is None else self._at(layout, at)
-
-    def table(self, field: int) -> _Table | None:
-        """A table inside of this one."""
-        at = self._field(field)
-        return None if at is None else _Table(self.data, at + self._at("<I", at))
-
-    def structs(self, field: int, layout: str) -> Iterator[tuple[Any, ...]]:
-        """The members of a vector of structs."""
-        at = self._field(field)
-        if at is None:
-            return
-        vector = at + self._at("<I", at)
-        record = struct.Struct(layout)
-        count = self._at("<I", vector)
-        if vector + 4 + count * record.size > len(self.data):
-            raise struct.error("a vector that is too long")
-        yield from record.iter_unpack(self.data[vector + 4 : vector + 4 + count * record.size])
-
-    def _field(self, field: int) -> int | None:
-        vtable = self.position - self._at("<i", self.position)
-        if 4 + 2 * field >= self._at("<H", vtable):
-            return None
-        offset = self._at("<H", vtable + 4 + 2 * field)
-        return self.position + offset if offset else None
-
-    def _at(self, layout: str, position: int) -> int:
-        if position < 0:
-            raise struct.error("an offset that leads out of the buffer")
-        value: int = struct.unpack_from(layout, self.data, position)[0]
-        return value
